@@ -1,0 +1,5 @@
+"""`python -m perfloop` is the `perfloop` command."""
+
+from perfloop.cli import main
+
+main()

@@ -1,0 +1,63 @@
+"""perfloop.yml: read, checked, with the place of every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from perfloop.config.checks import check
+from perfloop.config.reader import Document, read, read_text
+from perfloop.config.schema import Config, Secret
+from perfloop.errors import ConfigInvalid
+from perfloop.model import Component
+
+__all__ = ["Config", "component_of", "load", "parse", "read_secret"]
+
+
+def load(path: Path) -> Config:
+    """Read and check a configuration file. Raises ConfigInvalid with all of its mistakes."""
+    return parse(read_text(path), name=str(path))
+
+
+def parse(text: str, *, name: str = "perfloop.yml") -> Config:
+    """Read and check a configuration text. Raises ConfigInvalid with all of its mistakes."""
+    document = Document(text, name=name)
+    config = read(document, Config)
+    if config is not None:
+        check(document, config)
+    document.raise_problems()
+    if config is None:
+        raise ConfigInvalid([f"{name}: is not a configuration"])
+    return config
+
+
+def read_secret(secret: Secret, *, base: Path, environ: Mapping[str, str]) -> str:
+    """Return the secret's text; relative files are looked up beside the configuration.
+
+    Raises ConfigInvalid when the file or the variable is missing or empty.
+    """
+    if secret.file is not None:
+        path = base / secret.file
+        try:
+            value = path.read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigInvalid([f"{path}: {error.strerror}; a secret was expected in this file"]) from error
+        what = str(path)
+    else:
+        value, what = environ.get(secret.env or "", ""), f"environment variable {secret.env}"
+    if not value:
+        raise ConfigInvalid([f"{what}: is empty; a secret was expected there"])
+    return value
+
+
+def component_of(config: Config, name: str, *, base: Path, environ: Mapping[str, str]) -> Component:
+    """Return a configured component with its password read."""
+    section = config.components[name]
+    return Component(
+        name=name,
+        driver=section.driver,
+        address=section.address,
+        user=section.user,
+        password=read_secret(section.password, base=base, environ=environ) if section.password else "",
+        database=section.database,
+    )

@@ -1,0 +1,251 @@
+"""The whole perfloop.yml as frozen structs: every key, its default and its bounds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from perfloop.model import Direction, Keep, Mode, Scale, Step
+
+Seconds = Annotated[float, Meta(gt=0)]
+WholeSeconds = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=1)]
+Ratio = Annotated[float, Meta(gt=0, le=10)]
+Share = Annotated[float, Meta(gt=0, lt=1)]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]{0,62}$",
+        description="a name of letters, digits, _ and -, beginning with a letter, of at most 63 characters",
+    ),
+]
+MetricName = Annotated[
+    str,
+    Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="a metric name of lower-case letters, digits and _"),
+]
+Address = Annotated[
+    str,
+    Meta(
+        pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+|/[^\s:]+):[0-9]{1,5}$",
+        description="HOST:PORT (or the folder of a UNIX socket, a colon, and the port)",
+    ),
+]
+Url = Annotated[
+    str, Meta(pattern=r"^https?://[^\s@]+$", description="an http:// or https:// URL without credentials in it")
+]
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every mapping in perfloop.yml."""
+
+
+class Secret(Section):
+    """A secret is never written into perfloop.yml: it stands in a file or in an environment variable."""
+
+    file: Path | None = None
+    env: str | None = None
+
+
+# -- the seeds' sections, key by key ----------------------------------------------------------------------------------
+
+
+class Operator(StrEnum):
+    GREATER_THAN = "GreaterThan"
+    LESS_THAN = "LessThan"
+    EQUAL = "Equal"
+    NOT_EQUAL = "NotEqual"
+
+
+class AlertThreshold(Section):
+    """Two severities of one condition on one catalogue metric, in the metric's unit."""
+
+    warning_threshold: float | None = None
+    critical_threshold: float | None = None
+    operator: Operator = Operator.GREATER_THAN
+    duration: Annotated[int, Meta(ge=0)] | None = None
+
+
+class PerformanceCollection(Section):
+    collection_interval: WholeSeconds = 15
+    retention_period: WholeSeconds = 15 * 86400
+    alert_thresholds: dict[str, AlertThreshold] = field(default_factory=dict)
+
+
+class PerformanceAnalysis(Section):
+    analysis_interval: WholeSeconds = 300
+    retention_period: WholeSeconds = 7 * 86400
+    confidence_threshold: Share = 0.8
+
+
+class Optimization(Section):
+    """How many actions may run at once, how long one may take to be made, and what counts as help."""
+
+    max_concurrent_optimizations: Count = 3
+    optimization_timeout: WholeSeconds = 300
+    impact_threshold: Share = 0.10
+    actions_per_hour: Count = 20
+
+
+class AggregationRule(Section):
+    """One recording rule over time. `aggregation_type` is a name, or `Percentile(95)`."""
+
+    metric_pattern: str
+    aggregation_type: Annotated[
+        str,
+        Meta(
+            pattern=r"^(Sum|Average|Min|Max|Count|Percentile\(\s*[0-9]+(\.[0-9]+)?\s*\))$",
+            description="Sum, Average, Min, Max, Count or Percentile(p)",
+        ),
+    ]
+    time_window: WholeSeconds
+    output_metric: Annotated[str, Meta(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", description="a metric name")]
+
+
+# -- what is measured --------------------------------------------------------------------------------------------------
+
+
+class SystemCollector(Section):
+    enabled: bool = True
+
+
+class TcpTarget(Section):
+    component: Name
+    address: Address
+
+
+class NetworkCollector(Section):
+    """The host's devices, and the time a TCP connection to each target takes."""
+
+    enabled: bool = True
+    targets: tuple[TcpTarget, ...] = ()
+
+
+class HttpProbe(Section):
+    component: Name
+    url: Url
+    expect_status: Annotated[int, Meta(ge=100, le=599)] | None = None
+
+
+class ApplicationCollector(Section):
+    enabled: bool = True
+    probes: tuple[HttpProbe, ...] = ()
+
+
+class Collectors(Section):
+    """`target_timeout_seconds` is what a dead or hung target may cost a scrape, at most."""
+
+    target_timeout_seconds: Annotated[float, Meta(gt=0, le=0.5)] = 0.5
+    system: SystemCollector = field(default_factory=SystemCollector)
+    network: NetworkCollector = field(default_factory=NetworkCollector)
+    application: ApplicationCollector = field(default_factory=ApplicationCollector)
+
+
+class ComponentSection(Section):
+    """Something that is measured (`measure: true`) and that policies may act on."""
+
+    driver: Literal["postgresql", "pgbouncer", "redis"]
+    address: Address
+    user: str = ""
+    password: Secret | None = None
+    database: str = ""
+    measure: bool = True
+
+
+class Metric(Section):
+    """A catalogue entry of the user's own; `$range` in `expr` becomes the range of rates."""
+
+    expr: str
+    unit: str
+    direction: Direction
+    help: str = ""
+    across: Literal["avg", "sum", "max", "min"] = "max"
+    scale: Scale = Scale.RATIO
+
+
+# -- what is done ------------------------------------------------------------------------------------------------------
+
+
+class ObjectiveSection(Section):
+    metric: MetricName
+    impact_threshold: Share | None = None
+
+
+class GuardSection(Section):
+    metric: MetricName
+    margin_ratio: Ratio = 0.10
+    hard_limit: float | None = None
+
+
+class LimitsSection(Section):
+    actions_per_hour: Count = 3
+    actions_per_day: Count = 7
+    cooldown_seconds: Annotated[float, Meta(ge=0)] = 900.0
+
+
+class PolicySection(Section):
+    """Which alerts lead to which action; `match` holds matchers as Alertmanager writes them."""
+
+    name: Name
+    match: Annotated[tuple[str, ...], Meta(min_length=1)]
+    executor: str
+    parameters: Annotated[dict[str, Step | str | int | float | bool], Meta(min_length=1)]
+    objective: ObjectiveSection
+    component: str | None = None
+    guards: tuple[GuardSection, ...] = ()
+    mode: Mode = Mode.SUGGEST
+    limits: LimitsSection = field(default_factory=LimitsSection)
+    settle_seconds: Seconds | None = None
+    on_inconclusive: Keep = Keep.ROLLBACK
+    on_unverifiable: Keep = Keep.KEEP
+    approval_seconds: Seconds = 3600.0
+    priority: int = 0
+
+
+# -- where things are --------------------------------------------------------------------------------------------------
+
+
+class Prometheus(Section):
+    """The user's Prometheus and Alertmanager; `exporters` are the perfloop exporters that it scrapes.
+
+    `rate_range_seconds` is the range of rates; by default four collection intervals and at least one minute.
+    """
+
+    url: Url = "http://127.0.0.1:9849"
+    alertmanager_url: Url = "http://127.0.0.1:9850"
+    exporters: tuple[Address, ...] = ("127.0.0.1:9847",)
+    rate_range_seconds: WholeSeconds | None = None
+    for_seconds: Annotated[int, Meta(ge=0)] | None = None
+
+
+class Web(Section):
+    exporter_address: Address = "127.0.0.1:9847"
+    optimizer_address: Address = "127.0.0.1:9848"
+    token: Secret = field(default_factory=lambda: Secret(file=Path(".perfloop/token")))
+
+
+class StoreSection(Section):
+    path: Path = Path(".perfloop/perfloop.db")
+
+
+class Config(Section):
+    """perfloop.yml. Every section may be left out."""
+
+    performance_collection: PerformanceCollection = field(default_factory=PerformanceCollection)
+    performance_analysis: PerformanceAnalysis = field(default_factory=PerformanceAnalysis)
+    optimization: Optimization = field(default_factory=Optimization)
+    aggregation_rules: tuple[AggregationRule, ...] = ()
+    collectors: Collectors = field(default_factory=Collectors)
+    components: dict[Name, ComponentSection] = field(default_factory=dict)
+    metrics: dict[MetricName, Metric] = field(default_factory=dict)
+    policies: tuple[PolicySection, ...] = ()
+    prometheus: Prometheus = field(default_factory=Prometheus)
+    web: Web = field(default_factory=Web)
+    store: StoreSection = field(default_factory=StoreSection)
+
+    @property
+    def rate_range_seconds(self) -> int:
+        """Range of rates: as configured, else four collection intervals and at least one minute."""
+        return self.prometheus.rate_range_seconds or max(4 * self.performance_collection.collection_interval, 60)

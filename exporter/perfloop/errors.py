@@ -1,0 +1,64 @@
+"""The tree of errors.
+
+* PerfloopError: everything perfloop raises on purpose
+    * ConfigInvalid: perfloop.yml has mistakes; carries all of them, each with its place
+    * ActionRefused: this action must not be done; the message says why, in the words of the configuration
+    * Conflict: what stands there is neither what was before nor what we wrote; a person has to look
+    * Temporary: it may work later; nothing was changed
+        * Unavailable: the other system does not answer
+        * OutcomeUnknown: a write was sent and no answer came; only a probe can tell what happened
+    * Rejected: the other system answered, and the answer was no; nothing was changed
+    * NotFound: there is no such thing in the store
+    * StackFailed: a child process, a port or a binary is missing or broken
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class PerfloopError(Exception):
+    """Base of everything that perfloop raises on purpose."""
+
+
+class ConfigInvalid(PerfloopError):
+    """The configuration has mistakes; `problems` holds one line for each: file, line, path and what was expected."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = tuple(problems)
+
+
+class ActionRefused(PerfloopError):
+    """The action must not be done; the message says why."""
+
+
+class Conflict(PerfloopError):
+    """A value is neither the recorded one from before nor the one we wrote; it is left alone."""
+
+
+class Temporary(PerfloopError):
+    """It may work later; nothing was changed."""
+
+
+class Unavailable(Temporary):
+    """The other system does not answer."""
+
+
+class OutcomeUnknown(Temporary):
+    """A write was sent and its answer was lost; only a probe can tell whether it happened."""
+
+
+class Rejected(PerfloopError):
+    """The other system understood and refused; nothing was changed."""
+
+
+class NotFound(PerfloopError):
+    """The store holds nothing under this id."""
+
+
+class StackFailed(PerfloopError):
+    """A child process, its port or its binary is missing or broken."""

@@ -1,0 +1,5 @@
+"""Act: one file per executor, one line per executor in this table."""
+
+from __future__ import annotations
+
+EXECUTORS = ("cache", "database")

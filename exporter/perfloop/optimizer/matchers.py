@@ -1,0 +1,50 @@
+"""Label matchers in Alertmanager's notation: `name="value"`, `!=`, `=~`, `!~`; regular expressions are anchored."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from perfloop.errors import ConfigInvalid
+from perfloop.model import Frozen
+
+_MATCHER = re.compile(r"^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*$", re.DOTALL)
+
+
+class Matcher(Frozen):
+    """One condition on one label; a label that is not there reads as empty."""
+
+    label: str
+    operator: Literal["=", "!=", "=~", "!~"]
+    value: str
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Say whether the labels meet the condition."""
+        found = labels.get(self.label, "")
+        if self.operator in {"=", "!="}:
+            return (found == self.value) == (self.operator == "=")
+        return (re.fullmatch(self.value, found) is not None) == (self.operator == "=~")
+
+
+def parse_matcher(text: str) -> Matcher:
+    """Parse one matcher. Raises ConfigInvalid with what was expected."""
+    found = _MATCHER.match(text)
+    if not found:
+        raise ConfigInvalid([f'expected a matcher such as component="orders-db", got {text!r}'])
+    label, operator, value = found.groups()
+    if len(value) >= 2 and value[0] == value[-1] == '"':
+        value = re.sub(r"\\([\\"])", r"\1", value[1:-1])
+    elif '"' in value:
+        raise ConfigInvalid([f"unbalanced quotes in the matcher {text!r}"])
+    if operator in {"=~", "!~"}:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ConfigInvalid([f"bad regular expression in the matcher {text!r}: {error}"]) from error
+    return Matcher(label=label, operator=operator, value=value)  # type: ignore[arg-type]
+
+
+def match_all(matchers: Iterable[str], labels: Mapping[str, str]) -> bool:
+    """Say whether the labels meet every matcher."""
+    return all(parse_matcher(matcher).matches(labels) for matcher in matchers)

@@ -1,0 +1,124 @@
+"""The seams: what a collector, an executor, a driver, an evaluator, a store and a clock must be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from perfloop.model import (
+    Action,
+    Baseline,
+    Change,
+    Component,
+    Evaluation,
+    Family,
+    Guard,
+    Objective,
+    Policy,
+    Probe,
+    Sample,
+    Setting,
+)
+
+
+class Clock(Protocol):
+    """Unix seconds, as `time.time` gives them."""
+
+    def __call__(self) -> float: ...
+
+
+class Collector(Protocol):
+    """Measures one thing: this host, or one target. Made once, asked at each scrape, never on a timer."""
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration, in the file name and in the label `collector`."""
+
+    @property
+    def component(self) -> str:
+        """Name of the measured component, or empty for the host itself."""
+
+    def collect(self) -> Iterable[tuple[Family, bytes]]:
+        """Return each family with its ready sample lines; raise when the source cannot be read.
+
+        Absent is not zero: what the source does not say has no line.
+        """
+
+
+class Driver(Protocol):
+    """Talks to one outside system: reads and writes single settings, with bounded time.
+
+    Every call may raise Unavailable (nothing happened), Rejected (the system said no) or, for writes,
+    OutcomeUnknown (no answer came).
+    """
+
+    def get(self, key: str) -> Setting:
+        """Read the value in force."""
+
+    def set(self, key: str, value: str) -> None:
+        """Write a value. Idempotent."""
+
+    def reset(self, key: str) -> None:
+        """Give the key back to the system's own default. Idempotent."""
+
+
+class DriverFactory(Protocol):
+    """Makes the driver for a component; connects at the first call, not before."""
+
+    def __call__(self, component: Component) -> Driver: ...
+
+
+class Executor(Protocol):
+    """Turns an action into changes, makes them, and undoes them."""
+
+    @property
+    def name(self) -> str:
+        """Name in the configuration, in the file name and in metrics."""
+
+    def plan(self, action: Action) -> tuple[Change, ...]:
+        """Say what would change; reads, never writes. Raises ActionRefused with the reason when it must not be."""
+
+    def apply(self, change: Change) -> None:
+        """Make the change and read it back. Applying twice is harmless. Raises Conflict over someone else's value."""
+
+    def probe(self, change: Change) -> Probe:
+        """Say whether the value from before, ours, or another one stands there now."""
+
+    def read_back(self, change: Change) -> Setting:
+        """Return the value in force now."""
+
+    def rollback(self, change: Change) -> None:
+        """Undo the change if ours stands there; twice is harmless. Raises Conflict over someone else's value.
+
+        Raises ActionRefused where going back would destroy something.
+        """
+
+
+class Evaluator(Protocol):
+    """Asks Prometheus whether an action helped."""
+
+    def baseline(self, policy: Policy, component: str, *, now: float) -> Baseline:
+        """Fetch the samples from before. Raises ActionRefused if they are missing, stale or too few.
+
+        Raises Unavailable if Prometheus does not answer.
+        """
+
+    def evaluate(
+        self, policy: Policy, component: str, baseline: Baseline, *, executed_at: float, now: float
+    ) -> Evaluation:
+        """Compare the samples since the change settled with those from before."""
+
+
+class Judge(Protocol):
+    """The pure part of the evaluator."""
+
+    def __call__(
+        self, objective: Objective, guards: Sequence[Guard], before: Baseline, after: Baseline, *, looks: Sequence[int]
+    ) -> Evaluation: ...
+
+
+class SeriesSource(Protocol):
+    """Where recorded series are read: the Prometheus HTTP API, or a list in a test."""
+
+    def query_range(self, promql: str, *, start: float, end: float, step_seconds: float) -> list[Sample]:
+        """Return the samples of the one series that the query selects, oldest first; empty when there is none."""

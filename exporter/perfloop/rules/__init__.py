@@ -1,0 +1,1 @@
+"""perfloop.yml into Prometheus rules, Alertmanager routes and scrape configuration."""

@@ -1,0 +1,29 @@
+"""The catalogue of metrics: the shipped entries, and the user's own on top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+import yaml
+
+from perfloop.model import CatalogueMetric
+
+
+@cache
+def shipped() -> Mapping[str, CatalogueMetric]:
+    """Return the shipped entries by name."""
+    text = files("perfloop.rules").joinpath("catalogue.yml").read_text(encoding="utf-8")
+    return {name: _entry(name, entry) for name, entry in yaml.safe_load(text).items()}
+
+
+def catalogue(own: Mapping[str, Any]) -> dict[str, CatalogueMetric]:
+    """Return the shipped entries and the user's own ones (structs with the same fields); an own name wins."""
+    return {**shipped(), **{name: _entry(name, msgspec.structs.asdict(entry)) for name, entry in own.items()}}
+
+
+def _entry(name: str, fields: Mapping[str, Any]) -> CatalogueMetric:
+    return msgspec.convert({"name": name, **fields}, CatalogueMetric)
