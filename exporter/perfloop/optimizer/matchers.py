@@ -34,7 +34,7 @@ def parse_matcher(text: str) -> Matcher:
         raise ConfigInvalid([f'expected a matcher such as component="orders-db", got {text!r}'])
     label, operator, value = found.groups()
     if len(value) >= 2 and value[0] == value[-1] == '"':
-        value = re.sub(r"\\([\\"])", r"\1", value[1:-1])
+        value = re.sub(r'\\([\\"])', r"\1", value[1:-1])
     elif '"' in value:
         raise ConfigInvalid([f"unbalanced quotes in the matcher {text!r}"])
     if operator in {"=~", "!~"}:
