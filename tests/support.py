@@ -1,0 +1,36 @@
+"""What several test modules need: polling with a deadline, and running the command as a user does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def eventually(probe: Callable[[], T], *, timeout_seconds: float = 20.0, what: str = "the expected state") -> T:
+    """Poll until the probe returns something true, and return that. Fails with the last value otherwise."""
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        value = probe()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} was not reached within {timeout_seconds:g} s; last seen: {value!r}")
+        time.sleep(0.05)
+
+
+def perfloop(*arguments: str, cwd: Path | None = None, timeout_seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+    """Run the perfloop command in a child process and return its output and exit code."""
+    return subprocess.run(
+        [sys.executable, "-m", "perfloop", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        timeout=timeout_seconds,
+    )
