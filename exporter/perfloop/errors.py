@@ -9,6 +9,8 @@
         * OutcomeUnknown: a write was sent and no answer came; only a probe can tell what happened
     * Rejected: the other system answered, and the answer was no; nothing was changed
     * NotFound: there is no such thing in the store
+    * Stale: somebody else changed the row meanwhile; read it again
+    * NotNow: this cannot be asked of an execution in its present state
     * StackFailed: a child process, a port or a binary is missing or broken
 """
 
@@ -58,6 +60,14 @@ class Rejected(PerfloopError):
 
 class NotFound(PerfloopError):
     """The store holds nothing under this id."""
+
+
+class Stale(PerfloopError):
+    """Somebody else changed the row meanwhile; nothing was written."""
+
+
+class NotNow(PerfloopError):
+    """The execution is in a state in which this cannot be asked of it."""
 
 
 class StackFailed(PerfloopError):

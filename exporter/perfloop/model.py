@@ -179,6 +179,27 @@ class Alert(Frozen):
         """Name of the component that the alert is about, or empty."""
         return self.labels.get("component", "")
 
+    def is_news_after(self, known: Alert) -> bool:
+        """Say whether this delivery is newer than what is known under the same fingerprint.
+
+        A firing delivery with the start of an alert that has been resolved came late; so did a resolution that
+        ends before the known firing began.
+        """
+        if known.status is AlertStatus.RESOLVED and self.status is AlertStatus.FIRING:
+            return self.starts_at > known.starts_at
+        if known.status is AlertStatus.FIRING and self.status is AlertStatus.RESOLVED:
+            return self.starts_at >= known.starts_at or (self.ends_at or known.starts_at) > known.starts_at
+        return True
+
+
+class Receipt(Frozen):
+    """What became of the alerts of one delivery."""
+
+    opened: int = 0
+    repeated: int = 0
+    resolved: int = 0
+    late: int = 0
+
 
 class Episode(Frozen):
     """One firing of one rule on one component, however often and by whichever severity it is delivered."""
@@ -230,11 +251,15 @@ class Guard(Frozen):
 
 
 class Limits(Frozen):
-    """How often a policy may act on one component."""
+    """How often a policy may act on one component, counted from the verdict of the last action.
+
+    What did not help is not tried again for `retry_seconds`.
+    """
 
     actions_per_hour: int = 3
     actions_per_day: int = 7
     cooldown_seconds: float = 900.0
+    retry_seconds: float = 86400.0
 
 
 class Timing(Frozen):
@@ -296,7 +321,18 @@ class Decision(Frozen):
     outcome: Outcome
     reason: str
     policy: str | None = None
+    action: Action | None = None
     retry: bool = False
+
+
+class RecordedDecision(Frozen):
+    """A decision as it stands in the store: for which episode, when, and about what."""
+
+    at: float
+    episode_id: int
+    rule: str
+    component: str
+    decision: Decision
 
 
 # -- acting and judging ------------------------------------------------------------------------------------------------
@@ -397,7 +433,11 @@ class Baseline(Frozen):
 
 
 class Execution(Frozen):
-    """One run of one action, from the decision to its end: the row that survives every crash."""
+    """One run of one action, from the decision to its end: the row that survives every crash.
+
+    `ends_as` is the state that a rollback leads to. `locked` keeps the component from further actions until a
+    person releases it. `revision` counts the writes, so that of two writers the later one notices.
+    """
 
     id: str
     episode_id: int
@@ -416,3 +456,14 @@ class Execution(Frozen):
     evaluation: Evaluation | None = None
     reason: str = ""
     attempts: int = 0
+    ends_as: State = State.COMPLETED
+    locked: bool = False
+    revision: int = 0
+
+
+class LogEntry(Frozen):
+    """One line of an execution's history."""
+
+    at: float
+    phase: Phase
+    text: str

@@ -7,15 +7,22 @@ from typing import Protocol
 
 from perfloop.model import (
     Action,
+    Alert,
     Baseline,
     Change,
     Component,
+    Decision,
+    Episode,
     Evaluation,
+    Execution,
     Family,
     Guard,
+    LogEntry,
     Objective,
     Policy,
     Probe,
+    Receipt,
+    RecordedDecision,
     Sample,
     Setting,
 )
@@ -115,6 +122,54 @@ class Judge(Protocol):
     def __call__(
         self, objective: Objective, guards: Sequence[Guard], before: Baseline, after: Baseline, *, looks: Sequence[int]
     ) -> Evaluation: ...
+
+
+class Store(Protocol):
+    """Remembers alerts, episodes, decisions and executions; every call is one transaction.
+
+    Raises Unavailable when it cannot write (a full disk, a lock).
+    """
+
+    def receive(self, alerts: Sequence[Alert], *, now: float) -> Receipt:
+        """Store a delivery: open, repeat and close episodes; late deliveries change nothing."""
+
+    def episodes_due(self, *, now: float) -> list[Episode]:
+        """Return the open episodes that are to be decided now, oldest first."""
+
+    def episode(self, episode_id: int) -> Episode:
+        """Return one episode. Raises NotFound."""
+
+    def record_decision(self, episode: Episode, decision: Decision, *, now: float, again_at: float | None) -> bool:
+        """Store a decision and when to decide again (None: never). False if it only repeats the last one."""
+
+    def reopen_decisions(self, *, now: float) -> None:
+        """Let every open episode without an execution be decided again (the configuration has changed)."""
+
+    def decisions(self, *, limit: int) -> list[RecordedDecision]:
+        """Return the decisions, newest first."""
+
+    def begin(self, execution: Execution) -> None:
+        """Store a new execution. Raises ActionRefused if its episode has one already or its component is busy."""
+
+    def save(self, execution: Execution, *, note: str) -> Execution:
+        """Replace an execution and log the note. Raises Stale if somebody else has replaced it meanwhile."""
+
+    def execution(self, execution_id: str) -> Execution:
+        """Return one execution by its id or an unambiguous beginning of it. Raises NotFound."""
+
+    def executions(
+        self, *, limit: int | None = None, component: str | None = None, active: bool = False, since: float = 0.0
+    ) -> list[Execution]:
+        """Return executions, newest first."""
+
+    def log(self, execution_id: str) -> list[LogEntry]:
+        """Return the history of one execution, oldest first."""
+
+    def pause(self, reason: str | None) -> None:
+        """Stop acting, for a reason that survives restarts; None resumes."""
+
+    def paused(self) -> str | None:
+        """Return why acting is paused, or None."""
 
 
 class SeriesSource(Protocol):

@@ -183,6 +183,7 @@ class LimitsSection(Section):
     actions_per_hour: Count = 3
     actions_per_day: Count = 7
     cooldown_seconds: Annotated[float, Meta(ge=0)] = 900.0
+    retry_seconds: Annotated[float, Meta(ge=0)] = 86400.0
 
 
 class PolicySection(Section):
