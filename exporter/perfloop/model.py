@@ -11,22 +11,19 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-
-class Frozen(Struct, frozen=True, kw_only=True):
-    """Base of every value object: immutable, made by keyword."""
-
-
 # -- measuring ---------------------------------------------------------------------------------------------------------
 
 
 class MetricType(StrEnum):
+    """The types of the text format; `info` is a gauge that is always one."""
+
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
     INFO = "info"
 
 
-class Family(Frozen):
+class Family(Struct, frozen=True, kw_only=True):
     """One metric family as it is declared, once: full name, type, help that names the source, and label names."""
 
     name: str
@@ -49,7 +46,7 @@ class Scale(StrEnum):
     RAW = "raw"
 
 
-class CatalogueMetric(Frozen):
+class CatalogueMetric(Struct, frozen=True, kw_only=True):
     """One entry of the catalogue: a name users know, the PromQL behind it, and how to read it.
 
     `expr` may hold `$range`, which the compiler replaces with the range of rates. `across` joins the series of one
@@ -70,7 +67,7 @@ class CatalogueMetric(Frozen):
         return f"perfloop:{self.name}"
 
 
-class Sample(Frozen):
+class Sample(Struct, frozen=True, kw_only=True):
     """One value of one series at one time."""
 
     at: float
@@ -80,7 +77,7 @@ class Sample(Frozen):
 # -- what can be acted on ----------------------------------------------------------------------------------------------
 
 
-class Component(Frozen):
+class Component(Struct, frozen=True, kw_only=True):
     """Something that is measured and can be acted on; alerts carry its name in the label `component`.
 
     `address` is host:port or the folder of a UNIX socket plus port; `password` is already resolved.
@@ -98,7 +95,7 @@ class Component(Frozen):
         return f"Component({self.name!r}, driver={self.driver!r}, address={self.address!r})"
 
 
-class Setting(Frozen):
+class Setting(Struct, frozen=True, kw_only=True):
     """A value read from a component. `explicit` is false where the component's own default stands there."""
 
     value: str
@@ -106,12 +103,14 @@ class Setting(Frozen):
 
 
 class Reversibility(StrEnum):
+    """How far a change can be undone."""
+
     FULL = "full"
     APPROXIMATE = "approximate"
     NONE = "none"
 
 
-class Change(Frozen):
+class Change(Struct, frozen=True, kw_only=True):
     """One value of one component, before and after. Survives JSON; is stored before it is made."""
 
     target: str
@@ -142,7 +141,7 @@ class Probe(StrEnum):
     OTHER = "other"
 
 
-class Step(Frozen):
+class Step(Struct, frozen=True, kw_only=True):
     """How a policy moves one parameter: to a value (`set`), or by a share of what is there, within bounds."""
 
     set: str | None = None
@@ -155,11 +154,13 @@ class Step(Frozen):
 
 
 class AlertStatus(StrEnum):
+    """The two states that Alertmanager delivers."""
+
     FIRING = "firing"
     RESOLVED = "resolved"
 
 
-class Alert(Frozen):
+class Alert(Struct, frozen=True, kw_only=True):
     """One alert of an Alertmanager notification. The fingerprint is the hash of its labels."""
 
     fingerprint: str
@@ -192,7 +193,7 @@ class Alert(Frozen):
         return True
 
 
-class Receipt(Frozen):
+class Receipt(Struct, frozen=True, kw_only=True):
     """What became of the alerts of one delivery."""
 
     opened: int = 0
@@ -201,7 +202,7 @@ class Receipt(Frozen):
     late: int = 0
 
 
-class Episode(Frozen):
+class Episode(Struct, frozen=True, kw_only=True):
     """One firing of one rule on one component, however often and by whichever severity it is delivered."""
 
     id: int
@@ -231,7 +232,7 @@ class Keep(StrEnum):
     ROLLBACK = "rollback"
 
 
-class Objective(Frozen):
+class Objective(Struct, frozen=True, kw_only=True):
     """What the action must improve: a catalogue name, and by which share at least."""
 
     metric: str
@@ -240,7 +241,7 @@ class Objective(Frozen):
     scale: Scale = Scale.RATIO
 
 
-class Guard(Frozen):
+class Guard(Struct, frozen=True, kw_only=True):
     """What the action must not harm: worse by `margin_ratio`, or beyond `hard_limit` twice in a row, is harm."""
 
     metric: str
@@ -250,7 +251,7 @@ class Guard(Frozen):
     scale: Scale = Scale.RATIO
 
 
-class Limits(Frozen):
+class Limits(Struct, frozen=True, kw_only=True):
     """How often a policy may act on one component, counted from the verdict of the last action.
 
     What did not help is not tried again for `retry_seconds`.
@@ -262,7 +263,7 @@ class Limits(Frozen):
     retry_seconds: float = 86400.0
 
 
-class Timing(Frozen):
+class Timing(Struct, frozen=True, kw_only=True):
     """How long a change is left to settle, and how its effect is sampled."""
 
     settle_seconds: float
@@ -272,7 +273,7 @@ class Timing(Frozen):
     minimum_samples: int = 20
 
 
-class Policy(Frozen):
+class Policy(Struct, frozen=True, kw_only=True):
     """Which alerts lead to which action, what it must achieve, what it must not hurt, and how far it may go."""
 
     name: str
@@ -301,7 +302,7 @@ class Outcome(StrEnum):
     REFUSE = "refuse"
 
 
-class Action(Frozen):
+class Action(Struct, frozen=True, kw_only=True):
     """What is to be done to which component under which policy."""
 
     id: str
@@ -312,7 +313,7 @@ class Action(Frozen):
     priority: int = 0
 
 
-class Decision(Frozen):
+class Decision(Struct, frozen=True, kw_only=True):
     """What was decided for an episode, and why; a refusal always has a reason.
 
     `retry` says that the reason may pass (a cooldown, missing samples), so that the episode is decided again.
@@ -325,7 +326,7 @@ class Decision(Frozen):
     retry: bool = False
 
 
-class RecordedDecision(Frozen):
+class RecordedDecision(Struct, frozen=True, kw_only=True):
     """A decision as it stands in the store: for which episode, when, and about what."""
 
     at: float
@@ -370,6 +371,8 @@ class Phase(StrEnum):
 
 
 class Verdict(StrEnum):
+    """What the evaluator says of an action; unverifiable is neither success nor failure."""
+
     EFFECTIVE = "effective"
     INEFFECTIVE = "ineffective"
     HARMFUL = "harmful"
@@ -386,7 +389,7 @@ class Grade(StrEnum):
     BEFORE_AFTER = "D"
 
 
-class Effect(Frozen):
+class Effect(Struct, frozen=True, kw_only=True):
     """The measured change of one metric; positive ratios are improvements.
 
     `lower` and `upper` bound `ratio` at the look's one-sided error rate `alpha`. Means are in the metric's unit.
@@ -406,7 +409,7 @@ class Effect(Frozen):
     alpha: float
 
 
-class GuardResult(Frozen):
+class GuardResult(Struct, frozen=True, kw_only=True):
     """What became of one guard: harmed, cleared, or not known yet; the reason is in words."""
 
     metric: str
@@ -415,7 +418,7 @@ class GuardResult(Frozen):
     effect: Effect | None = None
 
 
-class Evaluation(Frozen):
+class Evaluation(Struct, frozen=True, kw_only=True):
     """The verdict on an execution, with the numbers behind it. `final` is false while more samples are awaited."""
 
     verdict: Verdict
@@ -426,13 +429,13 @@ class Evaluation(Frozen):
     final: bool = True
 
 
-class Baseline(Frozen):
+class Baseline(Struct, frozen=True, kw_only=True):
     """Samples from before the action, by metric; stored with the execution so that retention cannot lose them."""
 
     samples: Mapping[str, tuple[Sample, ...]]
 
 
-class Execution(Frozen):
+class Execution(Struct, frozen=True, kw_only=True):
     """One run of one action, from the decision to its end: the row that survives every crash.
 
     `ends_as` is the state that a rollback leads to. `locked` keeps the component from further actions until a
@@ -461,7 +464,7 @@ class Execution(Frozen):
     revision: int = 0
 
 
-class LogEntry(Frozen):
+class LogEntry(Struct, frozen=True, kw_only=True):
     """One line of an execution's history."""
 
     at: float

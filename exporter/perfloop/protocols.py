@@ -139,6 +139,9 @@ class Store(Protocol):
     def episode(self, episode_id: int) -> Episode:
         """Return one episode. Raises NotFound."""
 
+    def prune(self, *, before: float) -> None:
+        """Forget resolved alerts that were last delivered before a time; episodes and executions stay."""
+
     def record_decision(self, episode: Episode, decision: Decision, *, now: float, again_at: float | None) -> bool:
         """Store a decision and when to decide again (None: never). False if it only repeats the last one."""
 

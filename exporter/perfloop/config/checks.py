@@ -41,9 +41,7 @@ def _check_threshold(document: Document, path: str, threshold: AlertThreshold) -
         document.report(path, f"warning_threshold {warning:g} must be above critical_threshold {critical:g}")
 
 
-def _check_policy(
-    document: Document, path: str, policy: PolicySection, config: Config, metrics: Iterable[str]
-) -> None:
+def _check_policy(document: Document, path: str, policy: PolicySection, config: Config, metrics: Iterable[str]) -> None:
     _check_known(document, f"{path}.executor", policy.executor, EXECUTORS, "executor")
     _check_known(document, f"{path}.objective.metric", policy.objective.metric, metrics, "metric")
     for i, guard in enumerate(policy.guards):
@@ -75,5 +73,9 @@ def _check_known(document: Document, path: str, name: str, known: Iterable[str],
     if name in names:
         return
     close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]}?" if close else f"expected one of {', '.join(sorted(names)) or 'none, as none is configured'}"
+    hint = (
+        f"did you mean {close[0]}?"
+        if close
+        else f"expected one of {', '.join(sorted(names)) or 'none, as none is configured'}"
+    )
     document.report(path, f"there is no {what} {name!r}; {hint}")

@@ -59,7 +59,7 @@ def read(document: Document, cls: type[T]) -> T | None:
     if root is None:
         return cls()
     value = _convert(document, root, cls, "")
-    return None if value is _MISSING else value  # type: ignore[return-value]
+    return None if value is _MISSING else value
 
 
 def _convert(document: Document, node: yaml.Node, expected: Any, path: str) -> Any:
@@ -192,11 +192,11 @@ def _members(expected: Any) -> tuple[Any, ...]:
 def _construct(node: yaml.Node) -> Any:
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_object(node, deep=True)  # type: ignore[no-untyped-call]
+        return loader.construct_object(node, deep=True)
     except yaml.YAMLError:
         return getattr(node, "value", None)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def _is_null(node: yaml.Node) -> bool:
@@ -204,8 +204,9 @@ def _is_null(node: yaml.Node) -> bool:
 
 
 def _describe(node: yaml.Node) -> str:
-    names = {yaml.MappingNode: "a mapping", yaml.SequenceNode: "a list"}
-    return names.get(type(node)) or repr(_construct(node))
+    if isinstance(node, yaml.MappingNode):
+        return "a mapping"
+    return "a list" if isinstance(node, yaml.SequenceNode) else repr(_construct(node))
 
 
 def _suggest(key: str, known: dict[str, Any]) -> str:

@@ -42,7 +42,7 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every mapping in perfloop.yml."""
 
 
-class Secret(Section):
+class Secret(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A secret is never written into perfloop.yml: it stands in a file or in an environment variable."""
 
     file: Path | None = None
@@ -53,13 +53,15 @@ class Secret(Section):
 
 
 class Operator(StrEnum):
+    """The comparison of a threshold; Equal and NotEqual are for states, not for measurements."""
+
     GREATER_THAN = "GreaterThan"
     LESS_THAN = "LessThan"
     EQUAL = "Equal"
     NOT_EQUAL = "NotEqual"
 
 
-class AlertThreshold(Section):
+class AlertThreshold(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Two severities of one condition on one catalogue metric, in the metric's unit."""
 
     warning_threshold: float | None = None
@@ -68,19 +70,23 @@ class AlertThreshold(Section):
     duration: Annotated[int, Meta(ge=0)] | None = None
 
 
-class PerformanceCollection(Section):
+class PerformanceCollection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often is measured, how long Prometheus remembers, and when it alerts. Times in seconds."""
+
     collection_interval: WholeSeconds = 15
     retention_period: WholeSeconds = 15 * 86400
     alert_thresholds: dict[str, AlertThreshold] = field(default_factory=dict)
 
 
-class PerformanceAnalysis(Section):
+class PerformanceAnalysis(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often and over how long recorded series are analysed. Times in seconds."""
+
     analysis_interval: WholeSeconds = 300
     retention_period: WholeSeconds = 7 * 86400
     confidence_threshold: Share = 0.8
 
 
-class Optimization(Section):
+class Optimization(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many actions may run at once, how long one may take to be made, and what counts as help."""
 
     max_concurrent_optimizations: Count = 3
@@ -89,7 +95,7 @@ class Optimization(Section):
     actions_per_hour: Count = 20
 
 
-class AggregationRule(Section):
+class AggregationRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One recording rule over time. `aggregation_type` is a name, or `Percentile(95)`."""
 
     metric_pattern: str
@@ -107,34 +113,42 @@ class AggregationRule(Section):
 # -- what is measured --------------------------------------------------------------------------------------------------
 
 
-class SystemCollector(Section):
+class SystemCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The host's CPUs, memory, filesystems, disks, load and pressure."""
+
     enabled: bool = True
 
 
-class TcpTarget(Section):
+class TcpTarget(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An address whose connection time is measured at each scrape."""
+
     component: Name
     address: Address
 
 
-class NetworkCollector(Section):
+class NetworkCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The host's devices, and the time a TCP connection to each target takes."""
 
     enabled: bool = True
     targets: tuple[TcpTarget, ...] = ()
 
 
-class HttpProbe(Section):
+class HttpProbe(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A URL that is fetched at each scrape; any status below 400 is good unless one is expected."""
+
     component: Name
     url: Url
     expect_status: Annotated[int, Meta(ge=100, le=599)] | None = None
 
 
-class ApplicationCollector(Section):
+class ApplicationCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """HTTP probes of applications."""
+
     enabled: bool = True
     probes: tuple[HttpProbe, ...] = ()
 
 
-class Collectors(Section):
+class Collectors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`target_timeout_seconds` is what a dead or hung target may cost a scrape, at most."""
 
     target_timeout_seconds: Annotated[float, Meta(gt=0, le=0.5)] = 0.5
@@ -143,7 +157,7 @@ class Collectors(Section):
     application: ApplicationCollector = field(default_factory=ApplicationCollector)
 
 
-class ComponentSection(Section):
+class ComponentSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Something that is measured (`measure: true`) and that policies may act on."""
 
     driver: Literal["postgresql", "pgbouncer", "redis"]
@@ -154,7 +168,7 @@ class ComponentSection(Section):
     measure: bool = True
 
 
-class Metric(Section):
+class Metric(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A catalogue entry of the user's own; `$range` in `expr` becomes the range of rates."""
 
     expr: str
@@ -168,25 +182,31 @@ class Metric(Section):
 # -- what is done ------------------------------------------------------------------------------------------------------
 
 
-class ObjectiveSection(Section):
+class ObjectiveSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The catalogue metric that an action must improve, and by which share at least."""
+
     metric: MetricName
     impact_threshold: Share | None = None
 
 
-class GuardSection(Section):
+class GuardSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A catalogue metric that an action must not harm."""
+
     metric: MetricName
     margin_ratio: Ratio = 0.10
     hard_limit: float | None = None
 
 
-class LimitsSection(Section):
+class LimitsSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How often a policy may act on one component."""
+
     actions_per_hour: Count = 3
     actions_per_day: Count = 7
     cooldown_seconds: Annotated[float, Meta(ge=0)] = 900.0
     retry_seconds: Annotated[float, Meta(ge=0)] = 86400.0
 
 
-class PolicySection(Section):
+class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which alerts lead to which action; `match` holds matchers as Alertmanager writes them."""
 
     name: Name
@@ -208,7 +228,7 @@ class PolicySection(Section):
 # -- where things are --------------------------------------------------------------------------------------------------
 
 
-class Prometheus(Section):
+class Prometheus(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The user's Prometheus and Alertmanager; `exporters` are the perfloop exporters that it scrapes.
 
     `rate_range_seconds` is the range of rates; by default four collection intervals and at least one minute.
@@ -221,17 +241,21 @@ class Prometheus(Section):
     for_seconds: Annotated[int, Meta(ge=0)] | None = None
 
 
-class Web(Section):
+class Web(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the exporter and the optimizer listen, and the token that the optimizer asks for."""
+
     exporter_address: Address = "127.0.0.1:9847"
     optimizer_address: Address = "127.0.0.1:9848"
     token: Secret = field(default_factory=lambda: Secret(file=Path(".perfloop/token")))
 
 
-class StoreSection(Section):
+class StoreSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The optimizer's SQLite file."""
+
     path: Path = Path(".perfloop/perfloop.db")
 
 
-class Config(Section):
+class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """perfloop.yml. Every section may be left out."""
 
     performance_collection: PerformanceCollection = field(default_factory=PerformanceCollection)

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal
 
+from msgspec import Struct
+
 from perfloop.errors import ConfigInvalid
-from perfloop.model import Frozen
 
 _MATCHER = re.compile(r"^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*$", re.DOTALL)
 
 
-class Matcher(Frozen):
+class Matcher(Struct, frozen=True, kw_only=True):
     """One condition on one label; a label that is not there reads as empty."""
 
     label: str

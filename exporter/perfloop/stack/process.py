@@ -75,7 +75,13 @@ class Child:
         address: str = "",
     ) -> None:
         self.name, self.log, self.address = name, log, address
-        self._argv = [find_binary("setpriv"), "--pdeathsig", stop_signal.name.removeprefix("SIG"), *as_user(user), *argv]
+        self._argv = [
+            find_binary("setpriv"),
+            "--pdeathsig",
+            stop_signal.name.removeprefix("SIG"),
+            *as_user(user),
+            *argv,
+        ]
         self._ready, self._env, self._stop_signal = ready, env, stop_signal
         self._process: subprocess.Popen[bytes] | None = None
 

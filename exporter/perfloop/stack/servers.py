@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 def http_ready(url: str) -> bool:
     """Say whether the URL answers with 200."""
     try:
-        return requests.get(url, timeout=1).status_code == requests.codes.ok
+        return bool(requests.get(url, timeout=1).status_code == requests.codes.ok)
     except requests.RequestException:
         return False
 
@@ -135,9 +135,7 @@ def redis(folder: Path, *, port: int, settings: dict[str, str] | None = None) ->
     data.mkdir(parents=True, exist_ok=True)
     options = {"port": str(port), "bind": HOST, "dir": str(data), "save": "", "appendonly": "no", **(settings or {})}
     argv = [find_binary("redis-server"), *(part for key, value in options.items() for part in (f"--{key}", value))]
-    return Child(
-        "redis", argv, log=folder / "redis.log", ready=lambda: tcp_ready(port), address=f"{HOST}:{port}"
-    )
+    return Child("redis", argv, log=folder / "redis.log", ready=lambda: tcp_ready(port), address=f"{HOST}:{port}")
 
 
 def _init_postgresql(data: Path) -> None:

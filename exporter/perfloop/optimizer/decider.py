@@ -1,0 +1,70 @@
+"""From an open episode to a decision: the pure policy, then a look at the target and at Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from perfloop.errors import ActionRefused, Rejected, Temporary
+from perfloop.model import Action, Change, Decision, Episode, Mode, Outcome, Policy
+from perfloop.optimizer.policy import Budget, Choice, History, choose, objection
+from perfloop.protocols import Evaluator, Executor
+
+_OUTCOMES = {Mode.SUGGEST: Outcome.SUGGEST, Mode.APPROVE: Outcome.ASK, Mode.AUTO: Outcome.ACT}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the configuration says; swapped as a whole when it is reloaded."""
+
+    policies: Sequence[Policy]
+    components: frozenset[str]
+    executors: Mapping[str, Executor]
+    evaluator: Evaluator
+    budget: Budget
+    action_timeout_seconds: float
+    decide_again_seconds: float
+
+
+def decide(episode: Episode, history: History, parts: Parts, *, action_id: str, now: float) -> Decision:
+    """Decide what to do about an episode. Reads the target and Prometheus; writes nothing."""
+    choice = choose(episode, parts.policies, parts.components)
+    if isinstance(choice, Decision):
+        return choice
+    refusal = objection(choice, history, parts.budget, now=now)
+    if refusal is not None:
+        return refusal
+    action = _action(choice, action_id)
+    try:
+        changes = parts.executors[action.executor].plan(action)
+    except Temporary as error:
+        return _refuse(choice, f"{action.component} cannot be read: {error}", retry=True)
+    except (ActionRefused, Rejected) as error:
+        return _refuse(choice, str(error), retry=False)
+    try:
+        parts.evaluator.baseline(choice.policy, action.component, now=now)
+    except (ActionRefused, Temporary, Rejected) as error:
+        return _refuse(choice, f"the effect could not be measured: {error}", retry=True)
+    outcome = _OUTCOMES[choice.policy.mode]
+    reason = f"mode is {choice.policy.mode}: {describe(changes)}"
+    return Decision(outcome=outcome, policy=choice.policy.name, action=action, reason=reason)
+
+
+def describe(changes: Sequence[Change]) -> str:
+    """Say what changes, in one line."""
+    return ", ".join(str(change) for change in changes)
+
+
+def _action(choice: Choice, action_id: str) -> Action:
+    return Action(
+        id=action_id,
+        policy=choice.policy.name,
+        executor=choice.policy.executor,
+        component=choice.component,
+        parameters=choice.policy.parameters,
+        priority=choice.policy.priority,
+    )
+
+
+def _refuse(choice: Choice, reason: str, *, retry: bool) -> Decision:
+    return Decision(outcome=Outcome.REFUSE, policy=choice.policy.name, reason=reason, retry=retry)
