@@ -31,7 +31,8 @@ from perfloop.model import (
 class Clock(Protocol):
     """Unix seconds, as `time.time` gives them."""
 
-    def __call__(self) -> float: ...
+    def __call__(self) -> float:
+        """Return the time now."""
 
 
 class Collector(Protocol):
@@ -67,6 +68,9 @@ class Driver(Protocol):
 
     def reset(self, key: str) -> None:
         """Give the key back to the system's own default. Idempotent."""
+
+    def obstacle(self, key: str) -> str | None:
+        """Say why writing the key would be refused, or accepted in vain; None when nothing is in the way. Reads only."""
 
 
 class DriverFactory(Protocol):
@@ -173,6 +177,25 @@ class Store(Protocol):
 
     def paused(self) -> str | None:
         """Return why acting is paused, or None."""
+
+
+class Steering(Protocol):
+    """What people may ask of the controller. Every call raises NotFound or, in the wrong state, NotNow."""
+
+    def wake(self) -> None:
+        """Tell it that there is something new."""
+
+    def approve(self, execution_id: str) -> Execution:
+        """Let an action that waits for approval begin."""
+
+    def reject(self, execution_id: str) -> Execution:
+        """Cancel an action that waits for approval."""
+
+    def rollback(self, execution_id: str) -> Execution:
+        """Undo what an action changed."""
+
+    def release(self, execution_id: str) -> Execution:
+        """Accept what stands at a locked component."""
 
 
 class SeriesSource(Protocol):

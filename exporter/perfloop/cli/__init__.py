@@ -31,6 +31,15 @@ config_file = click.option(
     help="Configuration file.",
 )
 
+log_level = click.option(
+    "--log.level",
+    "log_level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="Log from this level on, as key=value lines on stderr.",
+)
+
 
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called."""
