@@ -70,7 +70,7 @@ class Driver(Protocol):
         """Give the key back to the system's own default. Idempotent."""
 
     def obstacle(self, key: str) -> str | None:
-        """Say why writing the key would be refused, or accepted in vain; None when nothing is in the way. Reads only."""
+        """Say why writing the key would be refused or in vain, or None. Reads, never writes."""
 
 
 class DriverFactory(Protocol):

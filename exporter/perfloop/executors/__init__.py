@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
-EXECUTORS = ("cache", "database")
+from perfloop.executors.cache import Cache
+from perfloop.executors.database import Database
+
+EXECUTORS = {cls.name: cls for cls in (Cache, Database)}
