@@ -162,6 +162,7 @@ class Child:
 
 
 def as_user(user: str | None) -> list[str]:
+    """Return the arguments of setpriv that change to a user; none when we are not root."""
     if user is None or os.geteuid() != 0:
         return ["--"]
     entry = pwd.getpwnam(user)
