@@ -11,7 +11,7 @@ from perfloop.config.schema import Config, Secret
 from perfloop.errors import ConfigInvalid
 from perfloop.model import Component
 
-__all__ = ["Config", "component_of", "load", "parse", "read_secret"]
+__all__ = ["Config", "component_of", "load", "parse", "place", "read_secret"]
 
 
 def load(path: Path) -> Config:
@@ -29,6 +29,13 @@ def parse(text: str, *, name: str = "perfloop.yml") -> Config:
     if config is None:
         raise ConfigInvalid([f"{name}: is not a configuration"])
     return config
+
+
+def place(path: Path, key: str) -> str:
+    """Return `file:line: key` for a message about a key that only a later step found to be wrong."""
+    document = Document(read_text(path), name=str(path))
+    read(document, Config)
+    return f"{path}:{document.line(key)}: {key}"
 
 
 def read_secret(secret: Secret, *, base: Path, environ: Mapping[str, str]) -> str:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 
+from perfloop.config.aggregations import check_aggregations
 from perfloop.config.reader import Document
-from perfloop.config.schema import AlertThreshold, Config, Operator, PolicySection, Secret
+from perfloop.config.schema import AlertThreshold, Config, PolicySection, Secret
 from perfloop.errors import ConfigInvalid
 from perfloop.executors import EXECUTORS
 from perfloop.optimizer.matchers import parse_matcher
 from perfloop.rules.catalogue import catalogue
+from perfloop.rules.thresholds import Operator
+
+# What an executor can act on.
+_DRIVERS = {"cache": {"redis"}, "database": {"pgbouncer", "postgresql"}}
+
+# Prometheus forgets a sample after five minutes: with longer intervals recorded series would have holes.
+_MAX_INTERVAL_SECONDS = 240
 
 
 def check(document: Document, config: Config) -> None:
@@ -20,6 +29,9 @@ def check(document: Document, config: Config) -> None:
         path = f"performance_collection.alert_thresholds.{name}"
         _check_known(document, path, name, metrics, "metric")
         _check_threshold(document, path, threshold)
+    _check_times(document, config)
+    check_aggregations(document, config, metrics)
+    _check_addresses(document, config)
     _check_secret(document, "web.token", config.web.token)
     for name, component in config.components.items():
         if component.password is not None:
@@ -33,12 +45,45 @@ def _check_threshold(document: Document, path: str, threshold: AlertThreshold) -
     warning, critical = threshold.warning_threshold, threshold.critical_threshold
     if warning is None and critical is None:
         document.report(path, "expected warning_threshold, critical_threshold or both")
+    for key, value in (("warning_threshold", warning), ("critical_threshold", critical)):
+        if value is not None and not math.isfinite(value):
+            document.report(f"{path}.{key}", f"expected a finite number, got {value}")
     if warning is None or critical is None:
         return
-    if threshold.operator is Operator.GREATER_THAN and warning >= critical:
+    if warning == critical:
+        document.report(path, f"warning_threshold and critical_threshold are both {warning:g}; leave one out")
+        return
+    if threshold.operator is Operator.GREATER_THAN and warning > critical:
         document.report(path, f"warning_threshold {warning:g} must be below critical_threshold {critical:g}")
-    if threshold.operator is Operator.LESS_THAN and warning <= critical:
+    if threshold.operator is Operator.LESS_THAN and warning < critical:
         document.report(path, f"warning_threshold {warning:g} must be above critical_threshold {critical:g}")
+
+
+def _check_times(document: Document, config: Config) -> None:
+    collection = config.performance_collection
+    interval, retention = collection.collection_interval, collection.retention_period
+    if interval > _MAX_INTERVAL_SECONDS:
+        expected = f"expected at most {_MAX_INTERVAL_SECONDS}, as Prometheus forgets a sample after 300"
+        document.report("performance_collection.collection_interval", f"{expected}, got {interval}")
+    range_seconds = config.prometheus.rate_range_seconds
+    if range_seconds is None:
+        return
+    if range_seconds < 2 * interval:
+        expected = f"expected at least {2 * interval}, two collection intervals"
+        document.report("prometheus.rate_range_seconds", f"{expected}, got {range_seconds}")
+    if range_seconds > retention:
+        document.report("prometheus.rate_range_seconds", f"{range_seconds} is longer than the retention of {retention}")
+
+
+def _check_addresses(document: Document, config: Config) -> None:
+    places = {
+        "web.exporter_address": config.web.exporter_address,
+        "web.optimizer_address": config.web.optimizer_address,
+        **{f"prometheus.exporters[{i}]": address for i, address in enumerate(config.prometheus.exporters)},
+    }
+    for path, address in places.items():
+        if address.startswith("/"):
+            document.report(path, f"expected HOST:PORT, as Prometheus reads no UNIX sockets, got {address!r}")
 
 
 def _check_policy(document: Document, path: str, policy: PolicySection, config: Config, metrics: Iterable[str]) -> None:
@@ -48,11 +93,20 @@ def _check_policy(document: Document, path: str, policy: PolicySection, config: 
         _check_known(document, f"{path}.guards[{i}].metric", guard.metric, metrics, "metric")
     if policy.component is not None:
         _check_known(document, f"{path}.component", policy.component, config.components, "component")
+        _check_driver(document, path, policy, config)
     for i, matcher in enumerate(policy.match):
         try:
             parse_matcher(matcher)
         except ConfigInvalid as error:
             document.report(f"{path}.match[{i}]", str(error))
+
+
+def _check_driver(document: Document, path: str, policy: PolicySection, config: Config) -> None:
+    component, drivers = config.components.get(policy.component or ""), _DRIVERS.get(policy.executor)
+    if component is None or drivers is None or component.driver in drivers:
+        return
+    expected = f"the executor {policy.executor} acts on {' and '.join(sorted(drivers))}"
+    document.report(f"{path}.component", f"{expected}, but {policy.component} is {component.driver}")
 
 
 def _check_secret(document: Document, path: str, secret: Secret) -> None:

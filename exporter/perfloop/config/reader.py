@@ -1,5 +1,7 @@
 """YAML into structs, with the line and the path of every mistake, all of them at once."""
 
+# ruff: noqa: ANN401 - what a file holds has any type until it is checked
+
 from __future__ import annotations
 
 import difflib
@@ -80,9 +82,9 @@ def _convert_struct(document: Document, node: yaml.Node, struct: type[msgspec.St
     if _is_null(node):
         node = yaml.MappingNode(node.tag, [], node.start_mark, node.end_mark)
     if not isinstance(node, yaml.MappingNode):
-        document.report(path, f"expected a mapping, got {_describe(node)}")
+        document.report(path, _expected_mapping(struct, node))
         return _MISSING
-    hints = get_type_hints(struct, include_extras=True)
+    hints = _hints(struct)
     values: dict[str, Any] = {}
     for key, child in _pairs(document, node, path):
         below = f"{path}.{key}" if path else key
@@ -91,10 +93,24 @@ def _convert_struct(document: Document, node: yaml.Node, struct: type[msgspec.St
         else:
             values[key] = _convert(document, child, hints[key], below)
     for info in msgspec.structs.fields(struct):
-        if info.required and info.name not in values:
-            document.report(f"{path}.{info.name}" if path else info.name, "is missing")
-            values[info.name] = _MISSING
-    return _MISSING if _MISSING in values.values() else struct(**values)
+        if info.required and info.encode_name not in values:
+            document.report(f"{path}.{info.encode_name}" if path else info.encode_name, "is missing")
+            values[info.encode_name] = _MISSING
+    if any(value is _MISSING for value in values.values()):
+        return _MISSING
+    names = {info.encode_name: info.name for info in msgspec.structs.fields(struct)}
+    return struct(**{names[key]: value for key, value in values.items()})
+
+
+def _hints(struct: type[msgspec.Struct]) -> dict[str, Any]:
+    hints = get_type_hints(struct, include_extras=True)
+    return {info.encode_name: hints[info.name] for info in msgspec.structs.fields(struct)}
+
+
+def _expected_mapping(struct: type[msgspec.Struct], node: yaml.Node) -> str:
+    """Say what was expected; a struct with words of its own may hold secrets, so that nothing of them is repeated."""
+    own = getattr(struct, "EXPECTED", None)
+    return f"expected {own}" if own else f"expected a mapping, got {_describe(node)}"
 
 
 def _convert_mapping(document: Document, node: yaml.Node, expected: Any, path: str) -> Any:
@@ -146,16 +162,23 @@ def _check(document: Document, value: Any, expected: Any, shape: type | None, pa
             return _MISSING
         return value
     try:
-        return msgspec.convert(value, expected, strict=True)
+        return msgspec.convert(value, expected, strict=True, dec_hook=_decode)
     except msgspec.ValidationError as error:
         document.report(path, _explain(str(error), value, expected))
         return _MISSING
 
 
+def _decode(expected: type, value: Any) -> Any:
+    """Make what YAML has no scalar for."""
+    if expected is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError(f"Expected `{'path' if expected is Path else expected.__name__}`")
+
+
 def _explain(message: str, value: Any, expected: Any) -> str:
     """Say what was expected in the field's words where the type has some, else in msgspec's, and what was found."""
-    plain, constraints = _strip(expected)
-    description = getattr(constraints, "description", None)
+    plain = _strip(expected)[0]
+    description = _description(expected)
     choices = [c for member in _members(plain) for c in _choices(member)]
     if description and "regex" in message:
         text = f"expected {description}"
@@ -166,6 +189,13 @@ def _explain(message: str, value: Any, expected: Any) -> str:
         text = re.sub(r",? - at .*$", "", text)
         text = re.sub(r",? got .*$", "", text)
     return f"{text}, got {value!r}"
+
+
+def _description(expected: Any) -> str | None:
+    """Return the words of the type, or of the first member of a union that has some."""
+    members = get_args(expected) if get_origin(expected) in {Union, types.UnionType} else (expected,)
+    found = (getattr(_strip(member)[1], "description", None) for member in members)
+    return next((description for description in found if description), None)
 
 
 def _choices(expected: Any) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
 from perfloop.model import Direction, Keep, Mode, Scale, Step
+from perfloop.rules.thresholds import Operator
 
 Seconds = Annotated[float, Meta(gt=0)]
 WholeSeconds = Annotated[int, Meta(ge=1)]
@@ -45,20 +45,13 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Secret(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A secret is never written into perfloop.yml: it stands in a file or in an environment variable."""
 
+    EXPECTED: ClassVar[str] = "a mapping with `file` or `env`; a secret is never written into perfloop.yml"
+
     file: Path | None = None
     env: str | None = None
 
 
 # -- the seeds' sections, key by key ----------------------------------------------------------------------------------
-
-
-class Operator(StrEnum):
-    """The comparison of a threshold; Equal and NotEqual are for states, not for measurements."""
-
-    GREATER_THAN = "GreaterThan"
-    LESS_THAN = "LessThan"
-    EQUAL = "Equal"
-    NOT_EQUAL = "NotEqual"
 
 
 class AlertThreshold(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -95,19 +88,33 @@ class Optimization(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     actions_per_hour: Count = 20
 
 
+class Percentile(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`{Percentile: 95}`, the other way to write `Percentile(95)`."""
+
+    percentile: Annotated[float, Meta(ge=0, le=100)] = field(name="Percentile")
+
+
 class AggregationRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One recording rule over time. `aggregation_type` is a name, or `Percentile(95)`."""
+    """One recording rule over time.
+
+    `metric_pattern` is a catalogue name, a metric name, or a pattern over catalogue names. How a metric counts is read
+    from its name (`_total`, `_bucket`); `metric_type` says it where the name does not.
+    """
 
     metric_pattern: str
-    aggregation_type: Annotated[
-        str,
-        Meta(
-            pattern=r"^(Sum|Average|Min|Max|Count|Percentile\(\s*[0-9]+(\.[0-9]+)?\s*\))$",
-            description="Sum, Average, Min, Max, Count or Percentile(p)",
-        ),
-    ]
+    aggregation_type: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^(Sum|Average|Min|Max|Count|Percentile\(\s*[0-9]+(\.[0-9]+)?\s*\))$",
+                description="Sum, Average, Min, Max, Count or Percentile(p)",
+            ),
+        ]
+        | Percentile
+    )
     time_window: WholeSeconds
     output_metric: Annotated[str, Meta(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", description="a metric name")]
+    metric_type: Literal["gauge", "counter", "histogram"] | None = None
 
 
 # -- what is measured --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import msgspec
 import yaml
 
 from perfloop.model import CatalogueMetric
+from perfloop.rules.promql import duration
 
 
 @cache
@@ -23,6 +24,11 @@ def shipped() -> Mapping[str, CatalogueMetric]:
 def catalogue(own: Mapping[str, Any]) -> dict[str, CatalogueMetric]:
     """Return the shipped entries and the user's own ones (structs with the same fields); an own name wins."""
     return {**shipped(), **{name: _entry(name, msgspec.structs.asdict(entry)) for name, entry in own.items()}}
+
+
+def recorded_expression(metric: CatalogueMetric, *, range_seconds: int) -> str:
+    """Return the PromQL that records the metric, with the range of rates put in."""
+    return metric.expr.replace("$range", duration(range_seconds))
 
 
 def _entry(name: str, fields: Mapping[str, Any]) -> CatalogueMetric:

@@ -1,0 +1,58 @@
+"""`perfloop check`: every mistake in perfloop.yml, with its place."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from perfloop import config
+from perfloop.app.compile import compile_all
+from perfloop.config import Config
+from perfloop.rules.lint import Lint, lint
+
+
+@click.command("check")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=Path("perfloop.yml"))
+def command(file: Path) -> None:
+    """Check FILE (by default perfloop.yml); say every mistake with its place.
+
+    What it compiles to is checked by promtool and amtool too, where they are installed. Exit codes: 0 ok, 1 mistakes
+    in the file, 3 findings of the tools.
+    """
+    loaded = config.load(file)
+    files = compile_all(loaded, config_path=file)
+    found = lint(files)
+    if found.findings:
+        click.echo("\n".join(f"{file}: {finding}" for finding in found.findings), err=True)
+        sys.exit(3)
+    click.echo(f"{file}: ok")
+    click.echo(f"  {summary(loaded, files)}")
+    click.echo(f"  {_tools(found)}")
+
+
+def summary(loaded: Config, files: dict[str, str]) -> str:
+    """Return in one line how much the configuration holds and compiles to."""
+    text = "\n".join(files.values())
+    counts = {
+        "component": len(loaded.components),
+        "threshold": len(loaded.performance_collection.alert_thresholds),
+        "aggregation rule": len(loaded.aggregation_rules),
+        "policy": len(loaded.policies),
+        "recording rule": text.count("- record: "),
+        "alerting rule": text.count("- alert: "),
+    }
+    return ", ".join(f"{count} {_plural(word, count)}" for word, count in counts.items())
+
+
+def _plural(word: str, count: int) -> str:
+    if count == 1:
+        return word
+    return f"{word.removesuffix('y')}ies" if word.endswith("y") else f"{word}s"
+
+
+def _tools(found: Lint) -> str:
+    ran = f"checked by {' and '.join(found.ran)}" if found.ran else ""
+    missing = f"{' and '.join(found.missing)} not installed, not asked" if found.missing else ""
+    return "; ".join(part for part in (ran, missing) if part)

@@ -1,0 +1,127 @@
+"""Everything that perfloop.yml becomes: file names and their text, as a pure function of its values."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from perfloop import __version__
+from perfloop.model import CatalogueMetric
+from perfloop.rules.aggregation import Aggregation, compile_aggregation
+from perfloop.rules.alertmanager import compile_alertmanager
+from perfloop.rules.catalogue import recorded_expression
+from perfloop.rules.groups import Group, Rule, render
+from perfloop.rules.meta import meta_alerts
+from perfloop.rules.prometheus import compile_prometheus, reachable, retention_flag
+from perfloop.rules.thresholds import Threshold, compile_threshold
+
+RECORDING_FILE = "rules/perfloop-recording.yml"
+ALERTS_FILE = "rules/perfloop-alerts.yml"
+ALERTMANAGER_FILE = "alertmanager.yml"
+PROMETHEUS_FILE = "prometheus.yml"
+FLAGS_FILE = "prometheus.flags"
+
+
+class RuleInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What the compiler needs of perfloop.yml. `own_metrics` are the catalogue names that the user added or replaced.
+
+    `credentials_file` is the webhook's token as Alertmanager will find it: absolute, or relative to alertmanager.yml.
+    """
+
+    source: str
+    catalogue: Mapping[str, CatalogueMetric]
+    own_metrics: frozenset[str]
+    thresholds: tuple[Threshold, ...]
+    aggregations: tuple[Aggregation, ...]
+    interval_seconds: int
+    rate_range_seconds: int
+    retention_seconds: int
+    exporters: tuple[str, ...]
+    optimizer: str
+    prometheus_url: str
+    alertmanager_url: str
+    credentials_file: str
+
+    @property
+    def digest(self) -> str:
+        """A short hash of all values: the same input gives the same files."""
+        return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:12]
+
+
+def compile_rules(inputs: RuleInputs) -> dict[str, str]:
+    """Return the text of every file by its name relative to the output folder. Raises ConfigInvalid."""
+    header = header_of(inputs.source, inputs.digest)
+    flag = retention_flag(inputs.retention_seconds)
+    prometheus = compile_prometheus(
+        interval_seconds=inputs.interval_seconds,
+        exporters=inputs.exporters,
+        optimizer=inputs.optimizer,
+        prometheus_url=inputs.prometheus_url,
+        alertmanager_url=inputs.alertmanager_url,
+        rule_files=(RECORDING_FILE, ALERTS_FILE),
+    )
+    alertmanager = compile_alertmanager(
+        webhook_url=f"http://{reachable(inputs.optimizer)}/api/v1/alerts",
+        credentials_file=inputs.credentials_file,
+        interval_seconds=inputs.interval_seconds,
+    )
+    return {
+        PROMETHEUS_FILE: f"{header}# start Prometheus with {flag} (see {FLAGS_FILE})\n{prometheus}",
+        FLAGS_FILE: f"{header}{flag}\n",
+        ALERTMANAGER_FILE: header + alertmanager,
+        RECORDING_FILE: header + render(recording_groups(inputs)),
+        ALERTS_FILE: header + render(alert_groups(inputs)),
+    }
+
+
+def header_of(source: str, digest: str) -> str:
+    """Return the first lines of every compiled file; `write` knows its own files by them."""
+    return f"# compiled from {source} by perfloop {__version__}; do not edit\n# input sha256 {digest}\n"
+
+
+def recording_groups(inputs: RuleInputs) -> tuple[Group, ...]:
+    """Return the catalogue's recorded series, and the aggregations over time."""
+    catalogue = tuple(_recorded(inputs, metric) for metric in inputs.catalogue.values())
+    aggregations = tuple(
+        rule
+        for i, entry in enumerate(inputs.aggregations)
+        for rule in compile_aggregation(
+            entry,
+            inputs.catalogue,
+            interval_seconds=inputs.interval_seconds,
+            rate_range_seconds=inputs.rate_range_seconds,
+            path=f"aggregation_rules[{i}]",
+        )
+    )
+    return (
+        Group(name="perfloop-catalogue", interval_seconds=inputs.interval_seconds, rules=catalogue),
+        Group(name="perfloop-aggregations", interval_seconds=inputs.interval_seconds, rules=aggregations),
+    )
+
+
+def alert_groups(inputs: RuleInputs) -> tuple[Group, ...]:
+    """Return the alerts of the thresholds, and those about perfloop itself."""
+    thresholds = tuple(
+        rule
+        for threshold in inputs.thresholds
+        for rule in compile_threshold(
+            threshold,
+            inputs.catalogue[threshold.metric],
+            path=f"performance_collection.alert_thresholds.{threshold.metric}",
+        )
+    )
+    meta = meta_alerts(interval_seconds=inputs.interval_seconds)
+    return (
+        Group(name="perfloop-thresholds", interval_seconds=inputs.interval_seconds, rules=thresholds),
+        Group(name="perfloop-meta", interval_seconds=inputs.interval_seconds, rules=meta),
+    )
+
+
+def _recorded(inputs: RuleInputs, metric: CatalogueMetric) -> Rule:
+    return Rule(
+        record=metric.series,
+        expr=recorded_expression(metric, range_seconds=inputs.rate_range_seconds),
+        source=f"metrics.{metric.name}" if metric.name in inputs.own_metrics else "",
+    )

@@ -1,0 +1,101 @@
+"""Alerting rules from thresholds: two severities of one condition, under one alert name."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from msgspec import Struct
+
+from perfloop.model import CatalogueMetric
+from perfloop.rules.groups import Rule
+from perfloop.rules.promql import duration, number
+
+RUNBOOK_URL = "https://github.com/perfloop/perfloop/blob/main/docs/alerts.md"
+
+# Which labels say where, and the word before each.
+_WHERE = (("component", "of"), ("mountpoint", "on"), ("device", "on"), ("instance", "at"))
+
+
+class Operator(StrEnum):
+    """The comparison of a threshold; Equal and NotEqual are for states, not for measurements."""
+
+    GREATER_THAN = "GreaterThan"
+    LESS_THAN = "LessThan"
+    EQUAL = "Equal"
+    NOT_EQUAL = "NotEqual"
+
+
+class Threshold(Struct, frozen=True, kw_only=True):
+    """A condition on one catalogue metric, in its unit; a severity without a value has no rule."""
+
+    metric: str
+    operator: Operator
+    warning: float | None
+    critical: float | None
+    for_seconds: int
+
+
+_SUFFIX = {
+    Operator.GREATER_THAN: "High",
+    Operator.LESS_THAN: "Low",
+    Operator.EQUAL: "Equal",
+    Operator.NOT_EQUAL: "NotEqual",
+}
+_WORDS = {
+    Operator.GREATER_THAN: "above",
+    Operator.LESS_THAN: "below",
+    Operator.EQUAL: "equal to",
+    Operator.NOT_EQUAL: "different from",
+}
+
+
+def alert_name(metric: str, operator: Operator) -> str:
+    """Return the alert's name: `cpu_usage` above a threshold is `CpuUsageHigh`."""
+    return "".join(part.capitalize() for part in metric.split("_")) + _SUFFIX[operator]
+
+
+def compile_threshold(threshold: Threshold, metric: CatalogueMetric, *, path: str = "") -> tuple[Rule, ...]:
+    """Return the critical and the warning rule: the same alert, so that Alertmanager lets one mute the other."""
+    severities = (("critical", threshold.critical), ("warning", threshold.warning))
+    return tuple(_rule(threshold, metric, severity, value, path) for severity, value in severities if value is not None)
+
+
+def condition(series: str, operator: Operator, value: float) -> str:
+    """Return PromQL that holds, with the series' own value, where the operator does; never for NaN.
+
+    Computed values hardly ever equal a number exactly, and NaN differs from every number: both equality operators
+    compare the distance with a tolerance of 1e-9 of the number.
+    """
+    literal = number(value)
+    if operator is Operator.GREATER_THAN:
+        return f"{series} > {literal}"
+    if operator is Operator.LESS_THAN:
+        return f"{series} < {literal}"
+    distance = "<" if operator is Operator.EQUAL else ">="
+    return f"{series} and abs({series} - {literal}) {distance} {number(1e-9 * max(1.0, abs(value)))}"
+
+
+def runbook_url(alert: str) -> str:
+    """Return where the alert is explained."""
+    return f"{RUNBOOK_URL}#{alert.lower()}"
+
+
+def _rule(threshold: Threshold, metric: CatalogueMetric, severity: str, value: float, path: str) -> Rule:
+    alert = alert_name(threshold.metric, threshold.operator)
+    words = _WORDS[threshold.operator]
+    lasting = f" for {duration(threshold.for_seconds)}" if threshold.for_seconds else ""
+    where = "".join(f"{{{{ with $labels.{label} }}}} {word} {{{{ . }}}}{{{{ end }}}}" for label, word in _WHERE)
+    unit = metric.unit
+    return Rule(
+        alert=alert,
+        expr=condition(metric.series, threshold.operator, value),
+        for_seconds=threshold.for_seconds,
+        labels={"severity": severity, "rule": threshold.metric},
+        annotations={
+            "summary": f"The metric {threshold.metric} is {words} its {severity} threshold.",
+            "description": f'{threshold.metric}{where} is {{{{ printf "%.2f" $value }}}} {unit},'
+            f" {words} {number(value)} {unit}{lasting}.",
+            "runbook_url": runbook_url(alert),
+        },
+        source=path,
+    )
