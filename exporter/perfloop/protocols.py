@@ -165,9 +165,15 @@ class Store(Protocol):
         """Return one execution by its id or an unambiguous beginning of it. Raises NotFound."""
 
     def executions(
-        self, *, limit: int | None = None, component: str | None = None, active: bool = False, since: float = 0.0
+        self,
+        *,
+        limit: int | None = None,
+        component: str | None = None,
+        active: bool = False,
+        since: float = 0.0,
+        or_open: bool = False,
     ) -> list[Execution]:
-        """Return executions, newest first."""
+        """Return executions, newest first; with `or_open` also older ones that are active or locked."""
 
     def log(self, execution_id: str) -> list[LogEntry]:
         """Return the history of one execution, oldest first."""

@@ -77,7 +77,7 @@ class Controller:
         now = self._clock()
         parts = self._parts
         action_id = uuid.uuid4().hex[:12]
-        decision = decide(episode, self._history(parts.policies, now), parts, action_id=action_id, now=now)
+        decision = decide(episode, self._history(parts, now), parts, action_id=action_id, now=now)
         if decision.outcome in {Outcome.ACT, Outcome.ASK}:
             decision = self._begin(episode, decision, now)
         again_at = now + parts.decide_again_seconds if decision.retry else None
@@ -108,11 +108,13 @@ class Controller:
             return replace(decision, outcome=Outcome.REFUSE, action=None, reason=str(error))
         return decision
 
-    def _history(self, policies: object, now: float) -> History:
-        del policies
-        recent = self._store.executions(since=now - _DAY_SECONDS)
-        old = [e for e in self._store.executions(active=True) if e.created_at < now - _DAY_SECONDS]
-        return History(executions=[*recent, *old], paused=self._store.paused())
+    def _history(self, parts: Parts, now: float) -> History:
+        limits = [policy.limits for policy in parts.policies]
+        spans = [max(limit.retry_seconds, limit.cooldown_seconds) for limit in limits]
+        return History(
+            executions=self._store.executions(since=now - _DAY_SECONDS - max(spans, default=0.0), or_open=True),
+            paused=self._store.paused(),
+        )
 
     # -- advancing -----------------------------------------------------------------------------------------------------
 

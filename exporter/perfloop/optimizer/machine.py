@@ -145,16 +145,19 @@ class Machine:
     # -- undoing -------------------------------------------------------------------------------------------------------
 
     def _roll_back(self, execution: Execution, now: float) -> Move:
-        try:
-            executor = self._executor(execution)
-            for change in reversed(execution.changes):
+        executor = self._executor(execution)
+        left = []
+        for change in reversed(execution.changes):
+            try:
                 executor.rollback(change)
-        except Temporary as error:
-            if execution.attempts >= _ROLLBACK_ATTEMPTS:
-                return _lock(execution, f"could not be undone: {error}", now)
-            return _again(execution, now), f"cannot undo yet: {error}"
-        except (Conflict, Rejected, ActionRefused) as error:
-            return _lock(execution, f"could not be undone: {error}", now)
+            except Temporary as error:
+                if execution.attempts < _ROLLBACK_ATTEMPTS:
+                    return _again(execution, now), f"cannot undo yet: {error}"
+                left.append(str(error))
+            except (Conflict, Rejected, ActionRefused) as error:
+                left.append(str(error))
+        if left:
+            return _lock(execution, f"could not be undone: {'; '.join(left)}", now)
         undone = describe([change.inverse() for change in reversed(execution.changes)])
         ended, _ = _end(execution, execution.ends_as, execution.reason, now)
         return ended, f"undone: {undone}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import Boolean, Column, Float, ForeignKey, Index, Integer, MetaData, Table, Text, text
 
 SCHEMA_VERSION = 1
 
@@ -57,6 +57,7 @@ executions = Table(
     Column("component", Text, nullable=False),
     Column("policy", Text, nullable=False),
     Column("state", Text, nullable=False),
+    Column("locked", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
     Column("revision", Integer, nullable=False),
     Column("body", Text, nullable=False),

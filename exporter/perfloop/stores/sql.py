@@ -165,10 +165,19 @@ class SqlStore:
         return msgspec.json.decode(found[0], type=Execution)
 
     def executions(
-        self, *, limit: int | None = None, component: str | None = None, active: bool = False, since: float = 0.0
+        self,
+        *,
+        limit: int | None = None,
+        component: str | None = None,
+        active: bool = False,
+        since: float = 0.0,
+        or_open: bool = False,
     ) -> list[Execution]:
-        """Return executions, newest first."""
-        query = select(executions.c.body).where(executions.c.created_at >= since)
+        """Return executions, newest first; with `or_open` also older ones that are active or locked."""
+        wanted = executions.c.created_at >= since
+        if or_open:
+            wanted |= executions.c.state.in_(_ACTIVE) | executions.c.locked
+        query = select(executions.c.body).where(wanted)
         if component is not None:
             query = query.where(executions.c.component == component)
         if active:
@@ -303,6 +312,7 @@ def _columns(execution: Execution) -> dict[str, Any]:
         "component": execution.action.component,
         "policy": execution.policy.name,
         "state": execution.state,
+        "locked": execution.locked,
         "created_at": execution.created_at,
         "revision": execution.revision,
         "body": _encode(execution),
