@@ -1,0 +1,39 @@
+"""Collectors: each measures this host or one target, and is named once, in the table below.
+
+A new one needs a file with its families and a class, a line here, and a line in `perfloop.app.exporter`, which knows
+what each is made from. docs/metrics.md and the tests find it by the table.
+"""
+
+from __future__ import annotations
+
+from perfloop.collectors.application import ApplicationCollector
+from perfloop.collectors.connect import ConnectCollector
+from perfloop.collectors.exporter import ExporterCollector
+from perfloop.collectors.filesystem import FilesystemCollector
+from perfloop.collectors.guard import FAMILIES as GUARD_FAMILIES
+from perfloop.collectors.network import NetworkCollector
+from perfloop.collectors.pgbouncer import PgbouncerCollector
+from perfloop.collectors.postgresql import PostgresqlCollector
+from perfloop.collectors.redis import RedisCollector
+from perfloop.collectors.system import SystemCollector
+from perfloop.model import Family
+
+COLLECTORS = {
+    collector.name: collector
+    for collector in (
+        SystemCollector,
+        FilesystemCollector,
+        NetworkCollector,
+        ConnectCollector,
+        ApplicationCollector,
+        PostgresqlCollector,
+        PgbouncerCollector,
+        RedisCollector,
+        ExporterCollector,
+    )
+}
+
+FAMILIES: tuple[Family, ...] = (
+    *(family for collector in COLLECTORS.values() for family in collector.families),
+    *GUARD_FAMILIES,
+)

@@ -1,0 +1,70 @@
+"""The exporter's own metrics: version, configuration, CPU and memory."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from msgspec import Struct
+
+from perfloop import __version__
+from perfloop.collectors.kernel import KernelFile
+from perfloop.exposition.block import Block
+from perfloop.exposition.text import Samples, number
+from perfloop.model import Family, MetricType
+
+
+def _family(name: str, kind: MetricType, text: str, *labels: str) -> Family:
+    return Family(name=f"perfloop_exporter_{name}", type=kind, help=text, labels=labels)
+
+
+BUILD_INFO = _family("build_info", MetricType.INFO, "Version of perfloop and of Python.", "version", "python")
+FAMILIES = (
+    _family("config_last_reload_successful", MetricType.GAUGE, "Whether the last reading of perfloop.yml succeeded."),
+    _family(
+        "config_last_reload_success_timestamp_seconds",
+        MetricType.GAUGE,
+        "When perfloop.yml was last read with success.",
+    ),
+    _family("cpu_seconds_total", MetricType.COUNTER, "CPU time of the exporter itself, from getrusage."),
+    _family("resident_memory_bytes", MetricType.GAUGE, "Resident memory of the exporter itself, /proc/self/statm."),
+)
+
+
+class Reload(Struct, frozen=True, kw_only=True):
+    """How the last reading of the configuration went, and when the last good one was."""
+
+    successful: bool
+    succeeded_at: float
+
+
+class ExporterCollector:
+    """Measures the process that it runs in; `last_reload` says how the configuration stands."""
+
+    name: ClassVar[str] = "exporter"
+    families: ClassVar[tuple[Family, ...]] = (BUILD_INFO, *FAMILIES)
+    component: str = ""
+
+    def __init__(self, last_reload: Callable[[], Reload], *, proc: Path = Path("/proc")) -> None:
+        self._last_reload, self._statm = last_reload, KernelFile(proc / "self" / "statm")
+        self._info, self._block = Block([BUILD_INFO], fixed=(__version__, platform.python_version())), Block(FAMILIES)
+        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
+
+    def collect(self) -> Samples:
+        """Measure this process."""
+        reload, usage = self._last_reload(), resource.getrusage(resource.RUSAGE_SELF)
+        resident_bytes = int(self._statm.read().split()[1]) * self._page_bytes
+        values = (int(reload.successful), reload.succeeded_at, usage.ru_utime + usage.ru_stime, resident_bytes)
+        return (*self._info.render_row([b"1"]), *self._block.render_row([number(value) for value in values]))
+
+    def down(self) -> Samples:
+        """Return nothing."""
+        return ()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._statm.close()

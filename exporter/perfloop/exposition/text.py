@@ -1,0 +1,56 @@
+"""The text format 0.0.4: headers, escaping, and the part of a line that stands before its value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from perfloop.model import Family, MetricType
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+Label = str | bytes
+Samples = Iterable[tuple[Family, bytes]]
+
+_LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
+
+
+def header(family: Family) -> bytes:
+    """Return the HELP and TYPE lines of a family."""
+    # 0.0.4 does not know the type `info`; an info metric is a gauge that is always 1.
+    kind = MetricType.GAUGE if family.type is MetricType.INFO else family.type
+    return f"# HELP {family.name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {family.name} {kind}\n".encode()
+
+
+def series(name: str, labels: Sequence[str], values: Sequence[Label]) -> bytes:
+    """Return `name{label="value",…}`; this is the one place where label values are escaped."""
+    pairs = ",".join(f'{label}="{_escape(value)}"' for label, value in zip(labels, values, strict=True))
+    return (f"{name}{{{pairs}}}" if pairs else name).encode("utf-8", "replace")
+
+
+def number(value: float | None) -> bytes:
+    """Return a value as the page shows it; None and NaN become the empty token, which has no line (see Block)."""
+    if value is None or value != value:  # noqa: PLR0124 - NaN
+        return b""
+    if isinstance(value, int):
+        return b"%d" % value
+    if math.isinf(value):
+        return b"+Inf" if value > 0 else b"-Inf"
+    return repr(value).encode()
+
+
+def render_page(samples: Samples) -> bytes:
+    """Join the samples into a page: each family once, with its header, whichever collectors it comes from."""
+    families: dict[str, list[bytes]] = {}
+    for family, lines in samples:
+        if not lines:
+            continue
+        if family.name not in families:
+            families[family.name] = [header(family)]
+        families[family.name].append(lines)
+    return b"".join(part for parts in families.values() for part in parts)
+
+
+def _escape(value: Label) -> str:
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return text.translate(_LABEL_ESCAPES)
