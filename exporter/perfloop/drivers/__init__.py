@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import cast
 
 from perfloop.errors import ActionRefused
 from perfloop.model import Component
-from perfloop.protocols import Driver, DriverFactory
+from perfloop.protocols import Driver
 
 # Classes by name, as `module:class`: a driver's library is imported with its first component, not before.
 DRIVERS = {
@@ -17,8 +18,8 @@ DRIVERS = {
 }
 
 
-def connect(component: Component) -> Driver:
-    """Make the driver of a component; it connects at each call, not here.
+def connect(component: Component, *, timeout_seconds: float = 5.0) -> Driver:
+    """Make the driver of a component; it connects at each call, not here, and waits `timeout_seconds` for each answer.
 
     Raises ActionRefused when there is no such driver or its library is not installed.
     """
@@ -26,7 +27,7 @@ def connect(component: Component) -> Driver:
         raise ActionRefused(f"{component.name}: there is no driver {component.driver!r}, only {', '.join(DRIVERS)}")
     module, _, name = DRIVERS[component.driver].partition(":")
     try:
-        factory = cast("DriverFactory", getattr(importlib.import_module(module), name))
+        factory = cast("Callable[..., Driver]", getattr(importlib.import_module(module), name))
     except ModuleNotFoundError as error:
         raise ActionRefused(f"{component.name}: driver {component.driver} needs the library {error.name}") from error
-    return factory(component)
+    return factory(component, timeout_seconds=timeout_seconds)
