@@ -15,7 +15,8 @@ from litestar.exceptions import HTTPException, NotAuthorizedException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.types import Guard
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -31,7 +32,8 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1024 * 1024
 _STATUS = {NotFound: 404, NotNow: 409, Rejected: 422, ConfigInvalid: 422, Unavailable: 503}
 
-Limit = Annotated[int, Parameter(ge=1, le=1000, description="At most so many, newest first.")]
+AnyRequest = Request[Any, Any, Any]
+Limit = Annotated[int, QueryParameter(ge=1, le=1000, description="At most so many, newest first.")]
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -82,12 +84,12 @@ class Api:
         api = Router(
             "/api/v1",
             route_handlers=[self._alerts(), *self._reading(), *self._steer()],
-            guards=[self._authorise],
+            guards=[self._guard()],
             security=[{"token": []}],
         )
         return Litestar(
             [api, *self._operation()],
-            exception_handlers={PerfloopError: _known_error, HTTPException: self._http_error},
+            exception_handlers=self._errors(),
             request_max_body_size=MAX_BODY_BYTES,
             openapi_config=OpenAPIConfig(
                 title="perfloop optimizer",
@@ -99,11 +101,15 @@ class Api:
             logging_config=None,
         )
 
-    def _authorise(self, connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
-        del handler
-        scheme, _, given = connection.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token().encode()):
-            raise NotAuthorizedException("expected the header: Authorization: Bearer TOKEN")
+    def _guard(self) -> Guard:
+        # A closure, as Litestar copies what it is given, and a method would take this whole object along.
+        def authorise(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+            del handler
+            scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), self._token().encode()):
+                raise NotAuthorizedException("expected the header: Authorization: Bearer TOKEN")
+
+        return authorise
 
     # -- Alertmanager's webhook ----------------------------------------------------------------------------------------
 
@@ -135,12 +141,12 @@ class Api:
             return Status(version=__version__, paused=self._store.paused(), active=active)
 
         @get("/actions", sync_to_thread=True)
-        def list_actions(limit: Limit = 50, component: str | None = None) -> list[Execution]:
+        def list_actions(limit: Limit = 50, component: FromQuery[str | None] = None) -> list[Execution]:
             """Return executions, newest first, without their samples."""
             return [_slim(execution) for execution in self._store.executions(limit=limit, component=component)]
 
         @get("/actions/{action_id:str}", sync_to_thread=True)
-        def show_action(action_id: str) -> ActionDetail:
+        def show_action(action_id: FromPath[str]) -> ActionDetail:
             """Return one execution with its samples and its history."""
             execution = self._store.execution(action_id)
             return ActionDetail(execution=execution, log=self._store.log(execution.id))
@@ -156,27 +162,27 @@ class Api:
 
     def _steer(self) -> list[BaseRouteHandler]:
         @post("/actions/{action_id:str}/approve", status_code=200, sync_to_thread=True)
-        def approve(action_id: str) -> Execution:
+        def approve(action_id: FromPath[str]) -> Execution:
             """Let an action that waits for approval begin."""
             return _slim(self._steering.approve(action_id))
 
         @post("/actions/{action_id:str}/reject", status_code=200, sync_to_thread=True)
-        def reject(action_id: str) -> Execution:
+        def reject(action_id: FromPath[str]) -> Execution:
             """Cancel an action that waits for approval."""
             return _slim(self._steering.reject(action_id))
 
         @post("/actions/{action_id:str}/rollback", status_code=200, sync_to_thread=True)
-        def rollback(action_id: str) -> Execution:
+        def rollback(action_id: FromPath[str]) -> Execution:
             """Undo what an action changed."""
             return _slim(self._steering.rollback(action_id))
 
         @post("/actions/{action_id:str}/release", status_code=200, sync_to_thread=True)
-        def release(action_id: str) -> Execution:
+        def release(action_id: FromPath[str]) -> Execution:
             """Accept what stands at a locked component, so that policies may act on it again."""
             return _slim(self._steering.release(action_id))
 
         @post("/pause", status_code=200, sync_to_thread=True)
-        def pause(data: Reason) -> Reason:
+        def pause(data: JSONBody[Reason]) -> Reason:
             """Stop beginning new actions; what is at work is judged and, if need be, undone."""
             self._store.pause(data.reason)
             return data
@@ -210,7 +216,7 @@ class Api:
             self._store.paused()
             return "perfloop optimizer is ready.\n"
 
-        @post("/-/reload", status_code=200, media_type=MediaType.TEXT, sync_to_thread=True, guards=[self._authorise])
+        @post("/-/reload", status_code=200, media_type=MediaType.TEXT, sync_to_thread=True, guards=[self._guard()])
         def reload() -> str:
             """Read perfloop.yml again; a broken file leaves the running configuration in force."""
             self._reload()
@@ -218,16 +224,21 @@ class Api:
 
         return [landing, own_metrics, healthy, ready, reload]
 
-    def _http_error(self, request: Request, error: HTTPException) -> Response[Problem]:  # type: ignore[type-arg]
-        if request.url.path == "/api/v1/alerts":
-            self._metrics.refused.labels(str(error.status_code)).inc()
-        return Response(Problem(detail=error.detail), status_code=error.status_code, headers=error.headers)
+    def _errors(self) -> dict[int | type[Exception], Callable[[AnyRequest, Any], Response[Any]]]:
+        def known(request: AnyRequest, error: PerfloopError) -> Response[Problem]:
+            status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
+            return answer(request, status, str(error))
 
+        def http(request: AnyRequest, error: HTTPException) -> Response[Problem]:
+            return answer(request, error.status_code, error.detail)
 
-def _known_error(request: Request, error: PerfloopError) -> Response[Problem]:  # type: ignore[type-arg]
-    del request
-    status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 500)
-    return Response(Problem(detail=str(error)), status_code=status)
+        def answer(request: AnyRequest, status: int, detail: str) -> Response[Problem]:
+            if request.url.path == "/api/v1/alerts":
+                self._metrics.refused.labels(str(status)).inc()
+                logger.warning("delivery refused", extra={"status": status, "reason": detail})
+            return Response(Problem(detail=detail), status_code=status)
+
+        return {PerfloopError: known, HTTPException: http}
 
 
 def _slim(execution: Execution) -> Execution:
