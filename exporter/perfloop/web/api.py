@@ -15,7 +15,7 @@ from litestar.exceptions import HTTPException, NotAuthorizedException
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter, RawBody
 from litestar.types import Guard
 from msgspec import Struct
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -115,7 +115,7 @@ class Api:
 
     def _alerts(self) -> BaseRouteHandler:
         @post("/alerts", status_code=202, sync_to_thread=True)
-        def receive_alerts(body: bytes) -> Receipt:
+        def receive_alerts(body: RawBody) -> Receipt:
             """Store a notification of Alertmanager (payload version 4); it is on disk when the answer comes."""
             began = time.perf_counter()
             alerts, truncated = read_notification(body)
