@@ -15,9 +15,6 @@ from perfloop.optimizer.matchers import parse_matcher
 from perfloop.rules.catalogue import catalogue
 from perfloop.rules.thresholds import Operator
 
-# What an executor can act on.
-_DRIVERS = {"cache": {"redis"}, "database": {"pgbouncer", "postgresql"}}
-
 # Prometheus forgets a sample after five minutes: with longer intervals recorded series would have holes.
 _MAX_INTERVAL_SECONDS = 240
 
@@ -93,7 +90,7 @@ def _check_policy(document: Document, path: str, policy: PolicySection, config: 
         _check_known(document, f"{path}.guards[{i}].metric", guard.metric, metrics, "metric")
     if policy.component is not None:
         _check_known(document, f"{path}.component", policy.component, config.components, "component")
-        _check_driver(document, path, policy, config)
+    _check_parameters(document, path, policy, config)
     for i, matcher in enumerate(policy.match):
         try:
             parse_matcher(matcher)
@@ -101,12 +98,23 @@ def _check_policy(document: Document, path: str, policy: PolicySection, config: 
             document.report(f"{path}.match[{i}]", str(error))
 
 
-def _check_driver(document: Document, path: str, policy: PolicySection, config: Config) -> None:
-    component, drivers = config.components.get(policy.component or ""), _DRIVERS.get(policy.executor)
-    if component is None or drivers is None or component.driver in drivers:
+def _check_parameters(document: Document, path: str, policy: PolicySection, config: Config) -> None:
+    """Report a component that the executor cannot act on, and parameters that it does not have there."""
+    executor, component = EXECUTORS.get(policy.executor), config.components.get(policy.component or "")
+    if executor is None:
         return
-    expected = f"the executor {policy.executor} acts on {' and '.join(sorted(drivers))}"
-    document.report(f"{path}.component", f"{expected}, but {policy.component} is {component.driver}")
+    drivers = executor.parameters
+    if component is not None and component.driver not in drivers:
+        expected = f"{policy.executor} acts on {' and '.join(drivers)}"
+        document.report(f"{path}.component", f"{expected}, not on {component.driver}, which {policy.component} is")
+        return
+    known = drivers[component.driver] if component else [name for table in drivers.values() for name in table]
+    for name in policy.parameters:
+        place = f"{path}.parameters.{name}"
+        if name in executor.elsewhere:
+            document.report(place, f"cannot be set here; {executor.elsewhere[name]}")
+        else:
+            _check_known(document, place, name, known, "parameter")
 
 
 def _check_secret(document: Document, path: str, secret: Secret) -> None:

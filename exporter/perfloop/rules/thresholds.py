@@ -72,7 +72,7 @@ def condition(series: str, operator: Operator, value: float) -> str:
     if operator is Operator.LESS_THAN:
         return f"{series} < {literal}"
     distance = "<" if operator is Operator.EQUAL else ">="
-    return f"{series} and abs({series} - {literal}) {distance} {number(1e-9 * max(1.0, abs(value)))}"
+    return f"{series} and abs({series} - {literal}) {distance} {1e-9 * max(1.0, abs(value)):.3g}"
 
 
 def runbook_url(alert: str) -> str:
@@ -85,7 +85,7 @@ def _rule(threshold: Threshold, metric: CatalogueMetric, severity: str, value: f
     words = _WORDS[threshold.operator]
     lasting = f" for {duration(threshold.for_seconds)}" if threshold.for_seconds else ""
     where = "".join(f"{{{{ with $labels.{label} }}}} {word} {{{{ . }}}}{{{{ end }}}}" for label, word in _WHERE)
-    unit = metric.unit
+    unit = f" {metric.unit}" if metric.unit else ""
     return Rule(
         alert=alert,
         expr=condition(metric.series, threshold.operator, value),
@@ -93,8 +93,8 @@ def _rule(threshold: Threshold, metric: CatalogueMetric, severity: str, value: f
         labels={"severity": severity, "rule": threshold.metric},
         annotations={
             "summary": f"The metric {threshold.metric} is {words} its {severity} threshold.",
-            "description": f'{threshold.metric}{where} is {{{{ printf "%.2f" $value }}}} {unit},'
-            f" {words} {number(value)} {unit}{lasting}.",
+            "description": f'{threshold.metric}{where} is {{{{ printf "%.2f" $value }}}}{unit},'
+            f" {words} {number(value)}{unit}{lasting}.",
             "runbook_url": runbook_url(alert),
         },
         source=path,

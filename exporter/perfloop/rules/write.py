@@ -30,9 +30,9 @@ def write_all(files: Mapping[str, str], out: Path) -> dict[str, Written]:
     for name in files:
         if (out / name).exists() and not _is_ours(out / name):
             raise PerfloopError(f"{out / name} was not written by perfloop; move it away, or choose another --out")
-    changed = {name: text for name, text in files.items() if _read(out / name) != text}
-    stale = [path for path in _ours(out) if path.relative_to(out).as_posix() not in files]
     try:
+        changed = {name: text for name, text in files.items() if _read(out / name) != text}
+        stale = [path for path in _ours(out) if path.relative_to(out).as_posix() not in files]
         _replace(changed, out)
         for path in stale:
             path.unlink()
