@@ -9,17 +9,14 @@ from pathlib import Path
 
 import click
 import msgspec
-import requests
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from perfloop.cli import config_file
 from perfloop.config import load, read_secret
-from perfloop.errors import PerfloopError, Rejected, Unavailable
-from perfloop.model import Evaluation, Execution, LogEntry, RecordedDecision
-
-_TIMEOUT_SECONDS = 10.0
+from perfloop.model import Evaluation, Execution, RecordedDecision
+from perfloop.web.client import ActionDetail, OptimizerClient
 
 output = click.option(
     "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
@@ -27,41 +24,11 @@ output = click.option(
 limit = click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
 
 
-class OptimizerApi:
-    """The optimizer's HTTP API, as the commands use it. Raises Unavailable and Rejected with what it answered."""
-
-    def __init__(self, config_path: Path) -> None:
-        config = load(config_path)
-        token = read_secret(config.web.token, base=config_path.resolve().parent, environ=os.environ)
-        self._url = f"http://{config.web.optimizer_address}"
-        self._session = requests.Session()
-        self._session.headers["authorization"] = f"Bearer {token}"
-
-    def get(self, path: str, **parameters: str | int) -> bytes:
-        """GET below /api/v1 and return the body."""
-        return self._ask("GET", path, parameters=parameters)
-
-    def post(self, path: str, body: object | None = None) -> bytes:
-        """POST below /api/v1 and return the body."""
-        return self._ask("POST", path, body=body)
-
-    def _ask(
-        self, method: str, path: str, *, parameters: dict[str, str | int] | None = None, body: object | None = None
-    ) -> bytes:
-        try:
-            response = self._session.request(
-                method,
-                f"{self._url}/api/v1/{path}",
-                params=parameters,
-                json=body,
-                timeout=_TIMEOUT_SECONDS,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            raise Unavailable(f"no optimizer answers at {self._url}; start it with: perfloop optimizer") from error
-        if response.status_code >= requests.codes.bad_request:
-            raise Rejected(_detail(response))
-        return response.content
+def client(config_path: Path) -> OptimizerClient:
+    """Return a client of the configured optimizer."""
+    config = load(config_path)
+    token = read_secret(config.web.token, base=config_path.resolve().parent, environ=os.environ)
+    return OptimizerClient(config.web.optimizer_address, token=token)
 
 
 @click.group("actions", context_settings={"help_option_names": ["-h", "--help"]})
@@ -81,17 +48,11 @@ def command(context: click.Context, config_file: Path) -> None:
 def list_(config_path: Path, limit: int, component: str | None, decisions: bool, output: str) -> None:
     """List actions, newest first."""
     if decisions:
-        body = OptimizerApi(config_path).get("decisions", limit=limit)
-        _print(body, output, lambda: _decision_table(msgspec.json.decode(body, type=list[RecordedDecision])))
+        entries = client(config_path).decisions(limit=limit)
+        _print(entries, output, lambda: _decision_table(entries))
         return
-    parameters: dict[str, str | int] = {"limit": limit} | ({"component": component} if component else {})
-    body = OptimizerApi(config_path).get("actions", **parameters)
-    _print(body, output, lambda: _action_table(msgspec.json.decode(body, type=list[Execution])))
-
-
-class _Detail(msgspec.Struct):
-    execution: Execution
-    log: list[LogEntry]
+    executions = client(config_path).actions(limit=limit, component=component)
+    _print(executions, output, lambda: _action_table(executions))
 
 
 @command.command("show")
@@ -100,11 +61,11 @@ class _Detail(msgspec.Struct):
 @click.pass_obj
 def show(config_path: Path, action_id: str, output: str) -> None:
     """Show one action: what it changed, how it was judged, and its history."""
-    body = OptimizerApi(config_path).get(f"actions/{_safe(action_id)}")
+    detail = client(config_path).action(action_id)
     if output == "json":
-        click.echo(body.decode())
-        return
-    _show(msgspec.json.decode(body, type=_Detail))
+        click.echo(msgspec.json.encode(detail).decode())
+    else:
+        _show(detail)
 
 
 def _verb(name: str, help_text: str) -> None:
@@ -112,8 +73,7 @@ def _verb(name: str, help_text: str) -> None:
     @click.argument("action_id", metavar="ID")
     @click.pass_obj
     def run(config_path: Path, action_id: str) -> None:
-        body = OptimizerApi(config_path).post(f"actions/{_safe(action_id)}/{name}")
-        execution = msgspec.json.decode(body, type=Execution)
+        execution = client(config_path).steer(action_id, name)
         click.echo(f"{execution.id}: {execution.state} ({execution.phase}) {execution.reason}")
 
 
@@ -128,7 +88,7 @@ _verb("release", "Accept what stands at a locked component, so that policies may
 @click.pass_obj
 def pause(config_path: Path, reason: str) -> None:
     """Begin no new actions until `resume`; survives restarts."""
-    OptimizerApi(config_path).post("pause", {"reason": reason})
+    client(config_path).pause(reason)
     click.echo(f"paused: {reason}")
 
 
@@ -136,13 +96,13 @@ def pause(config_path: Path, reason: str) -> None:
 @click.pass_obj
 def resume(config_path: Path) -> None:
     """Begin new actions again."""
-    OptimizerApi(config_path).post("resume")
+    client(config_path).resume()
     click.echo("resumed")
 
 
-def _print(body: bytes, output: str, table: Callable[[], Table]) -> None:
+def _print(entries: object, output: str, table: Callable[[], Table]) -> None:
     if output == "json":
-        click.echo(body.decode())
+        click.echo(msgspec.json.encode(entries).decode())
     else:
         Console().print(table())
 
@@ -177,7 +137,7 @@ def _decision_table(decisions: list[RecordedDecision]) -> Table:
     return table
 
 
-def _show(detail: _Detail) -> None:
+def _show(detail: ActionDetail) -> None:
     execution, console = detail.execution, Console(highlight=False)
     facts = {
         "action": execution.id,
@@ -217,16 +177,3 @@ def _effect(evaluation: Evaluation | None) -> str:
 
 def _time(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _safe(action_id: str) -> str:
-    if not action_id.isalnum():
-        raise PerfloopError(f"{action_id!r} is not an id; see: perfloop actions list")
-    return action_id
-
-
-def _detail(response: requests.Response) -> str:
-    try:
-        return str(response.json()["detail"])
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {response.status_code}: {response.text[:200]}"

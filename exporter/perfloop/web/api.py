@@ -22,8 +22,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from perfloop import __version__
 from perfloop.errors import ConfigInvalid, NotFound, NotNow, PerfloopError, Rejected, Unavailable
-from perfloop.model import Execution, LogEntry, Receipt, RecordedDecision
+from perfloop.model import Execution, Receipt, RecordedDecision
 from perfloop.protocols import Clock, Steering, Store
+from perfloop.web.client import ActionDetail
 from perfloop.web.metrics import OptimizerMetrics
 from perfloop.web.payload import read_notification
 
@@ -40,13 +41,6 @@ class Problem(Struct, frozen=True, kw_only=True):
     """Why a request failed, in one sentence."""
 
     detail: str
-
-
-class ActionDetail(Struct, frozen=True, kw_only=True):
-    """One execution with its history."""
-
-    execution: Execution
-    log: list[LogEntry]
 
 
 class Reason(Struct, frozen=True, kw_only=True):
