@@ -10,7 +10,7 @@ from grafana_foundation_sdk.builders.dashboard import (
     QueryVariable,
     Row,
 )
-from grafana_foundation_sdk.models.common import GraphDrawStyle, StackingMode
+from grafana_foundation_sdk.models.common import LineInterpolation, StackingMode
 from grafana_foundation_sdk.models.dashboard import (
     DashboardCursorSync,
     ValueMap,
@@ -81,9 +81,12 @@ def _annotations() -> list[AnnotationQuery]:
 
     # The value is the time of the change itself; Grafana reads it in milliseconds.
     changed = "1000 * perfloop_optimizer_execution_changed_timestamp_seconds"
+    # Rollbacks are rare: the first of a policy brings its series with it, where increase() and changes() see nothing.
+    total = "perfloop_optimizer_rollbacks_total"
+    rolled_back = f"{total} > (max_over_time({total}[1d] offset 1m) or 0 * {total})"
     return [
         marks("Change", changed, "blue", "{{policy}} changed {{component}}").use_value_for_time(True),
-        marks("Rollback", "changes(perfloop_optimizer_rollbacks_total[1m]) > 0", "orange", "{{policy}} was undone"),
+        marks("Rollback", rolled_back, "orange", "{{policy}} was undone"),
         marks("Critical", 'ALERTS{alertstate="firing",severity="critical"}', "red", "{{alertname}} {{component}}"),
     ]
 
@@ -154,23 +157,23 @@ def _loop() -> list[timeseries.Panel]:
         chart(51, "Executions by state", "Executions that the optimizer remembers, by state.", unit="short")
         .stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
         .with_target(query("sum by (state) (perfloop_optimizer_executions)", "{{state}}")),
-        _events(52, "Verdicts", "What actions were found to be, judged by their objective.", "verdict", "verdicts"),
+        _events(52, "Verdicts", "Verdicts on actions so far, judged by their objective.", "verdict", "verdicts"),
         chart(53, "Effect", "Improvement of the objective by the last action; negative is worse.", unit="percentunit")
         .axis_centered_zero(True)
         .with_target(query("perfloop_optimizer_effect_ratio", "{{policy}} {{component}}")),
-        _events(54, "Decisions", "What was decided for episodes; refusals have their reasons.", "outcome", "decisions"),
-        _events(55, "Rollbacks", "Changes that were undone.", "policy", "rollbacks"),
-        chart(
-            56, "Age of the last success", "Time since each part of the optimizer last succeeded.", unit="s"
-        ).with_target(query("time() - max by (what) (perfloop_optimizer_last_success_timestamp_seconds)", "{{what}}")),
+        _events(54, "Decisions", "Decisions for episodes so far, by outcome.", "outcome", "decisions"),
+        _events(55, "Rollbacks", "Changes that were undone so far.", "policy", "rollbacks"),
+        chart(56, "Age of the last success", "Time since the optimizer last succeeded, by part.", unit="s").with_target(
+            # 0 means "not yet".
+            query("time() - max by (what) (perfloop_optimizer_last_success_timestamp_seconds > 0)", "{{what}}")
+        ),
     ]
 
 
 def _events(panel_id: int, title: str, description: str, label: str, subject: str) -> timeseries.Panel:
-    expr = f"sum by ({label}) (increase(perfloop_optimizer_{subject}_total[$__rate_interval]))"
+    """Return a staircase of the count so far; an increase would not show the first event of a series."""
     return (
         chart(panel_id, title, description, unit="short")
-        .draw_style(GraphDrawStyle.BARS)
-        .fill_opacity(60)
-        .with_target(query(expr, f"{{{{{label}}}}}"))
+        .line_interpolation(LineInterpolation.STEP_AFTER)
+        .with_target(query(f"sum by ({label}) (perfloop_optimizer_{subject}_total)", f"{{{{{label}}}}}"))
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from perfloop.rules.catalogue import catalogue
 from tests.grafana.boards import BOARDS, Selector, load, panels, queries, selectors
@@ -89,10 +90,11 @@ def test_a_query_of_something_measured_follows_the_chosen_job_and_instance(path:
 
 @every_board
 def test_a_counter_is_drawn_as_its_increase_over_the_interval_of_the_screen(path: Path):
+    # The optimizer's counters count rare events, and an increase misses the first one: they are drawn as they are.
     for query in queries(load(path)):
         for selector in selectors(query):
-            if selector.metric.endswith("_total"):
-                assert selector.function in {"rate", "increase", "changes"}, query.title
+            if selector.metric.endswith("_total") and not selector.metric.startswith("perfloop_optimizer_"):
+                assert selector.function in {"rate", "increase"}, query.title
         if "[" in query.expr and not query.annotation:
             assert "[$__rate_interval]" in query.expr, query.title
 
@@ -110,9 +112,10 @@ def test_a_board_reads_only_metrics_that_exist(path: Path):
 
 
 def test_the_reader_of_boards_sees_every_selector_of_a_query():
-    [query] = [q for q in queries(load(BOARDS[0])) if q.title == "Verdicts"]
+    [query] = [q for q in queries(load(BOARDS[0])) if q.title == "Rollback"]
 
-    assert selectors(query) == [Selector(metric="perfloop_optimizer_verdicts_total", matchers={}, function="increase")]
+    total = Selector(metric="perfloop_optimizer_rollbacks_total", matchers={})
+    assert selectors(query) == [total, structs.replace(total, function="max_over_time"), total]
 
 
 def _overlap(one: dict[str, Any], other: dict[str, Any]) -> bool:
