@@ -53,7 +53,7 @@ def test_check_says_ok_with_a_summary() -> None:
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
         f"{SEED_EXAMPLE}: ok",
-        "  0 components, 3 thresholds, 2 aggregation rules, 0 policies, 23 recording rules, 11 alerting rules",
+        "  0 components, 3 thresholds, 2 aggregation rules, 0 policies, 23 recording rules, 12 alerting rules",
         "  checked by promtool and amtool",
     ]
 

@@ -41,6 +41,16 @@ def test_a_pattern_that_matches_nothing_is_refused_with_what_there_is() -> None:
         sources("node_.*", None, shipped())
 
 
+def test_a_recorded_series_that_is_not_in_the_catalogue_is_refused() -> None:
+    with pytest.raises(ConfigInvalid, match="there is no metric 'cpu' in the catalogue"):
+        sources("perfloop:cpu", None, shipped())
+
+
+def test_a_catalogue_metric_is_a_gauge_whatever_its_metric_type_says() -> None:
+    with pytest.raises(ConfigInvalid, match="cpu_usage is recorded as a gauge, not as a counter"):
+        sources("cpu_usage", Kind.COUNTER, shipped())
+
+
 def test_a_metric_type_says_what_the_name_does_not() -> None:
     assert sources("x_seconds", Kind.HISTOGRAM, shipped())[0].series == "x_seconds"
     assert sources("events", Kind.COUNTER, shipped())[0].kind is Kind.COUNTER

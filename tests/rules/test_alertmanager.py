@@ -37,7 +37,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(202)
         self.end_headers()
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class calls it so
+    def log_message(self, format: str, *args: Any) -> None:
         del format, args
 
 

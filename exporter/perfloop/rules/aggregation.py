@@ -95,7 +95,11 @@ def sources(pattern: str, kind: Kind | None, catalogue: Mapping[str, CatalogueMe
     """
     name = pattern.removeprefix("perfloop:")
     if name in catalogue:
+        if kind not in {None, Kind.GAUGE}:
+            raise ConfigInvalid([f"{pattern} is recorded as a gauge, not as a {kind}; leave metric_type out"])
         return (Source(series=catalogue[name].series, kind=Kind.GAUGE),)
+    if name != pattern:
+        raise ConfigInvalid([f"there is no metric {name!r} in the catalogue ({', '.join(sorted(catalogue))})"])
     if _METRIC_NAME.fullmatch(pattern):
         return (_raw(pattern, kind),)
     expression = _expression(pattern)

@@ -1,0 +1,66 @@
+"""The catalogue and the alerts speak of what is measured, and of nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from perfloop import collectors
+from perfloop.model import Family, MetricType
+from perfloop.rules.catalogue import catalogue, recorded_expression, shipped
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def families(found: object) -> Iterator[Family]:
+    if isinstance(found, Family):
+        yield found
+    elif isinstance(found, tuple | list | dict):
+        for item in found.values() if isinstance(found, dict) else found:
+            yield from families(item)
+
+
+def exported_names() -> set[str]:
+    modules = [
+        importlib.import_module(f"perfloop.collectors.{m.name}") for m in pkgutil.iter_modules(collectors.__path__)
+    ]
+    declared = [family for module in modules for value in vars(module).values() for family in families(value)]
+    plain = {family.name for family in declared}
+    histograms = {family.name for family in declared if family.type is MetricType.HISTOGRAM}
+    return plain | {f"{name}{ending}" for name in histograms for ending in ("_sum", "_count", "_bucket")}
+
+
+def optimizers_names() -> set[str]:
+    files = (ROOT / "exporter" / "perfloop").rglob("*.py")
+    return {name for file in files for name in re.findall(r'"(perfloop_optimizer_[a-z_]+)"', file.read_text("utf-8"))}
+
+
+def test_rules_use_only_metrics_that_the_services_have() -> None:
+    sources = [ROOT / "rules" / "catalogue.yml", ROOT / "rules" / "alerts" / "meta.yml"]
+    text = "\n".join(source.read_text(encoding="utf-8") for source in sources)
+
+    used = set(re.findall(r"perfloop_[a-z_]+", text))
+
+    assert used - exported_names() - optimizers_names() == set()
+
+
+def test_every_entry_says_what_it_is_in_a_sentence() -> None:
+    assert all(metric.help[0].isupper() and metric.help.endswith(".") for metric in shipped().values())
+
+
+def test_a_rate_is_taken_over_the_configured_range_only() -> None:
+    for metric in shipped().values():
+        assert re.findall(r"\[[^$]", metric.expr) == [], metric.name
+
+
+def test_the_range_is_written_as_promql_writes_durations() -> None:
+    expression = recorded_expression(shipped()["cache_evictions"], range_seconds=90)
+
+    assert expression == "rate(perfloop_redis_evicted_keys_total[90s])"
+
+
+def test_without_metrics_of_ones_own_the_catalogue_is_the_shipped_one() -> None:
+    assert catalogue({}) == shipped()
