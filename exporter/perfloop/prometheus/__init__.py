@@ -1,0 +1,1 @@
+"""Prometheus, asked through its HTTP API."""

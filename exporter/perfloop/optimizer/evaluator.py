@@ -1,0 +1,137 @@
+"""Asks Prometheus for the samples before and after an action, and a judge for the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from perfloop.errors import ActionRefused, PerfloopError, Rejected
+from perfloop.model import Baseline, CatalogueMetric, Evaluation, Policy, Sample, Timing, Verdict
+from perfloop.optimizer.judge import EffectJudge
+from perfloop.protocols import Judge, SeriesSource
+
+COVERAGE_RATIO = 0.8
+FRESH_STEPS = 2
+PATIENCE_RATIO = 1.5  # of the time that the last look needs
+PATIENCE_SECONDS = 60.0
+
+
+class PrometheusEvaluator:
+    """Samples the objective and the guards of one component. Keeps nothing, waits for nothing, has no clock."""
+
+    def __init__(
+        self, source: SeriesSource, *, catalogue: Mapping[str, CatalogueMetric], judge: Judge | None = None
+    ) -> None:
+        self._source, self._catalogue = source, catalogue
+        self._judge = judge or EffectJudge(units={name: metric.unit for name, metric in catalogue.items()})
+
+    def baseline(self, policy: Policy, component: str, *, now: float) -> Baseline:
+        """Fetch the samples from before, of the objective and of every guard.
+
+        Raises ActionRefused if any of them is missing, stale or has too few samples: nothing acts on missing data.
+        Raises Unavailable if Prometheus does not answer.
+        """
+        timing = policy.timing
+        start = now - (timing.baseline_samples - 1) * timing.sample_seconds
+        samples = {}
+        for metric in _metrics(policy):
+            try:
+                samples[metric] = self._samples(metric, component, start=start, end=now, timing=timing)
+            except Rejected as error:
+                raise ActionRefused(f"{metric} of {component} cannot be measured: {error}") from error
+            _require_fit(metric, component, samples[metric], timing, now=now)
+        return Baseline(samples=samples)
+
+    def evaluate(
+        self, policy: Policy, component: str, baseline: Baseline, *, executed_at: float, now: float
+    ) -> Evaluation:
+        """Judge the samples since the change settled. Never raises for want of data.
+
+        Not final while samples are awaited, or Prometheus is; at the deadline what is still unknown is unverifiable.
+        """
+        timing = policy.timing
+        settled_at = executed_at + timing.settle_seconds
+        if now < settled_at:
+            return _waiting(f"the change settles for another {settled_at - now:.0f} s")
+        span_seconds = PATIENCE_RATIO * timing.looks[-1] * timing.sample_seconds
+        overdue = now > settled_at + span_seconds + PATIENCE_SECONDS
+        end = min(now, settled_at + span_seconds)
+        try:
+            after = self._after(policy, component, settled_at=settled_at, end=end)
+        except PerfloopError as error:
+            return _unverifiable(str(error)) if overdue else _waiting(str(error))
+        evaluation = self._judge(policy.objective, policy.guards, baseline, after, looks=timing.looks)
+        return _closed(evaluation) if overdue and not evaluation.final else evaluation
+
+    def _after(self, policy: Policy, component: str, *, settled_at: float, end: float) -> Baseline:
+        """Fetch what was recorded after the change had settled; the lookback offers older samples too."""
+        timing = policy.timing
+        found = {m: self._samples(m, component, start=settled_at, end=end, timing=timing) for m in _metrics(policy)}
+        return Baseline(samples={m: tuple(s for s in samples if s.at > settled_at) for m, samples in found.items()})
+
+    def _samples(self, metric: str, component: str, *, start: float, end: float, timing: Timing) -> tuple[Sample, ...]:
+        """Return the distinct samples behind a range query, each at the time when it was recorded.
+
+        A range query repeats a series that has stopped for five more minutes; only `timestamp()` tells. It is asked
+        first, so that a sample that arrives in between cannot make an older value look newer.
+        """
+        entry = self._catalogue.get(metric)
+        if entry is None:
+            raise ActionRefused(f"{metric} is not in the catalogue of metrics")
+        series = f"{entry.series}{{component={_quoted(component)}}}"
+        grid = {"start": start, "end": end, "step_seconds": timing.sample_seconds}
+        recorded_at = {s.at: s.value for s in self._source.query_range(f"min(timestamp({series}))", **grid)}
+        values = self._source.query_range(f"{entry.across}({series})", **grid)
+        distinct = {recorded_at[s.at]: s.value for s in reversed(values) if s.at in recorded_at}
+        return tuple(Sample(at=at, value=value) for at, value in sorted(distinct.items()))
+
+
+def _metrics(policy: Policy) -> tuple[str, ...]:
+    """Return the objective's metric and the guards', each once."""
+    return tuple(dict.fromkeys((policy.objective.metric, *(guard.metric for guard in policy.guards))))
+
+
+def _quoted(value: str) -> str:
+    r"""Write a PromQL string. Labels are untrusted: `\`, `"` and line ends would end it."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _require_fit(metric: str, component: str, samples: tuple[Sample, ...], timing: Timing, *, now: float) -> None:
+    """Raise ActionRefused unless the samples are fresh, enough, and without large holes in the newest stretch."""
+    if not samples:
+        raise ActionRefused(
+            f"perfloop:{metric} has no samples for component {component}: "
+            "is it scraped, and are the compiled rules loaded into Prometheus?"
+        )
+    age_seconds = now - samples[-1].at
+    if age_seconds > FRESH_STEPS * timing.sample_seconds:
+        limit = FRESH_STEPS * timing.sample_seconds
+        raise ActionRefused(f"{metric} of {component}: newest sample is {age_seconds:.0f} s old, at most {limit:g} s")
+    if len(samples) < timing.minimum_samples:
+        raise ActionRefused(
+            f"{metric} of {component} has {len(samples)} distinct samples in "
+            f"{timing.baseline_samples * timing.sample_seconds:g} s, at least {timing.minimum_samples} are needed"
+        )
+    recent = sum(s.at > now - timing.minimum_samples * timing.sample_seconds for s in samples)
+    if recent < COVERAGE_RATIO * timing.minimum_samples:
+        raise ActionRefused(
+            f"{metric} of {component} has holes: {recent} of the last {timing.minimum_samples} samples are there"
+        )
+
+
+def _waiting(reason: str) -> Evaluation:
+    return Evaluation(verdict=Verdict.INCONCLUSIVE, reason=reason, final=False)
+
+
+def _unverifiable(reason: str) -> Evaluation:
+    return Evaluation(verdict=Verdict.UNVERIFIABLE, reason=f"not verified by the deadline: {reason}")
+
+
+def _closed(evaluation: Evaluation) -> Evaluation:
+    """End a wait: what no look or guard could see is unverifiable; a verdict of the looks that were had stands."""
+    if evaluation.effect is None or evaluation.verdict is Verdict.EFFECTIVE:
+        reason = f"not verified by the deadline: {evaluation.reason}"
+        return replace(evaluation, verdict=Verdict.UNVERIFIABLE, reason=reason, final=True)
+    return replace(evaluation, final=True)

@@ -1,0 +1,166 @@
+"""The one client of the Prometheus HTTP API; VictoriaMetrics, Mimir and Thanos answer the same paths."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+import requests
+import urllib3
+from msgspec import Raw, Struct, field
+
+from perfloop.errors import Rejected, Unavailable
+from perfloop.model import Sample
+
+T = TypeVar("T")
+
+LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+TRY_LATER = frozenset({408, 425, 429})
+
+
+class Labelled(Struct, frozen=True, kw_only=True):
+    """One series of an instant query: its labels and its value at that time."""
+
+    labels: Mapping[str, str]
+    sample: Sample
+
+
+class ActiveAlert(Struct, frozen=True, kw_only=True, rename="camel"):
+    """One alert as Prometheus itself sees it; `state` is pending or firing."""
+
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    state: str
+    active_at: str = ""
+    value: str = ""
+
+
+class _Answer(Struct, rename="camel"):
+    status: str
+    data: Raw = field(default_factory=lambda: Raw(b"null"))
+    error_type: str = ""
+    error: str = ""
+
+
+class _Point(Struct):
+    metric: dict[str, str]
+    value: tuple[float, str]
+
+
+class _Series(Struct):
+    metric: dict[str, str]
+    values: list[tuple[float, str]]
+
+
+class _Matrix(Struct, tag_field="resultType", tag="matrix"):
+    result: list[_Series]
+
+
+class _Vector(Struct, tag_field="resultType", tag="vector"):
+    result: list[_Point]
+
+
+class _Alerts(Struct):
+    alerts: list[ActiveAlert]
+
+
+class PrometheusClient:
+    """Asks one Prometheus, with a bound on how long an answer may take. For one thread.
+
+    Every method raises Unavailable when there is no answer in time or the server says that it cannot (5xx, 429),
+    and Rejected, with Prometheus's own words, when the question is at fault.
+    """
+
+    def __init__(self, url: str, *, timeout_seconds: float = 5.0, session: requests.Session | None = None) -> None:
+        self._url = url.rstrip("/")
+        self._timeout_seconds = timeout_seconds
+        self._session = session or requests.Session()
+
+    def query(self, promql: str, *, at: float | None = None) -> list[Labelled]:
+        """Evaluate an expression at one time, by default now; values that are no number are left out."""
+        form = {"query": promql} if at is None else {"query": promql, "time": repr(at)}
+        result = self._ask("POST", "query", _Vector, form).result
+        return [Labelled(labels=point.metric, sample=found) for point in result if (found := _sample(*point.value))]
+
+    def query_range(self, promql: str, *, start: float, end: float, step_seconds: float) -> list[Sample]:
+        """Return the samples of the one series that the expression selects, oldest first; none if it selects none.
+
+        Values that are no number (NaN, infinity: a division by zero) are left out: absent is not zero.
+        Raises Rejected if the expression selects several series.
+        """
+        if end < start:
+            return []
+        form = {"query": promql, "start": repr(start), "end": repr(end), "step": repr(step_seconds)}
+        result = self._ask("POST", "query_range", _Matrix, form).result
+        if len(result) > 1:
+            raise Rejected(f"{promql} selects {len(result)} series, expected 1")
+        return [found for series in result for at, value in series.values if (found := _sample(at, value))]
+
+    def alerts(self) -> list[ActiveAlert]:
+        """Return the pending and firing alerts."""
+        return self._ask("GET", "alerts", _Alerts).alerts
+
+    def ready(self) -> bool:
+        """Say whether it serves queries now. Never raises."""
+        try:
+            return self._session.get(f"{self._url}/-/ready", timeout=self._timeout_seconds).ok
+        except requests.RequestException:
+            return False
+
+    def _ask(self, method: str, path: str, shape: type[T], form: Mapping[str, str] | None = None) -> T:
+        status, body = self._exchange(method, path, form)
+        if status >= requests.codes.server_error or status in TRY_LATER:
+            raise Unavailable(f"Prometheus at {self._url} answers {status}: {_words(body)}")
+        if status != requests.codes.ok:
+            raise Rejected(f"Prometheus at {self._url} refuses {(form or {}).get('query', path)}: {_words(body)}")
+        try:
+            return msgspec.json.decode(msgspec.json.decode(body, type=_Answer).data, type=shape)
+        except msgspec.MsgspecError as error:
+            raise Rejected(f"{self._url} does not answer as the Prometheus API does: {error}") from error
+
+    def _exchange(self, method: str, path: str, form: Mapping[str, str] | None) -> tuple[int, bytes]:
+        """Send one request. The deadline is for the whole answer: requests' own timeout restarts with each byte.
+
+        `read1` returns what has come; `iter_content` would wait for a full chunk.
+        """
+        deadline = time.monotonic() + self._timeout_seconds
+        try:
+            with self._session.request(
+                method, f"{self._url}/api/v1/{path}", data=form, timeout=self._timeout_seconds, stream=True
+            ) as response:
+                body = bytearray()
+                while chunk := response.raw.read1(65536, decode_content=True):
+                    body += chunk
+                    if time.monotonic() > deadline:
+                        raise Unavailable(f"Prometheus at {self._url} took over {self._timeout_seconds:g} s to answer")
+                    if len(body) > LARGEST_ANSWER_BYTES:
+                        raise Rejected(f"the answer of {self._url} is over {LARGEST_ANSWER_BYTES} bytes")
+                return response.status_code, bytes(body)
+        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
+            raise Unavailable(f"Prometheus at {self._url} gave no answer in {self._timeout_seconds:g} s") from error
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise Unavailable(f"Prometheus at {self._url} does not answer: {_cause(error)}") from error
+
+
+def _sample(at: float, value: str) -> Sample | None:
+    number = float(value)
+    return Sample(at=at, value=number) if math.isfinite(number) else None
+
+
+def _words(body: bytes) -> str:
+    """Return Prometheus's own message, or the beginning of whatever answered in its place."""
+    try:
+        return msgspec.json.decode(body, type=_Answer).error
+    except msgspec.MsgspecError:
+        return body[:200].decode(errors="replace").strip() or "nothing"
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason: requests and urllib3 wrap `Connection refused` three times."""
+    if isinstance(reason := getattr(error, "reason", None), BaseException):
+        return _cause(reason)
+    wrapped = [arg for arg in error.args if isinstance(arg, BaseException)]
+    return _cause(wrapped[-1]) if wrapped else str(error).rpartition(": ")[2]
