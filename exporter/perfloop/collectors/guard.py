@@ -105,7 +105,8 @@ class Watch:
             return [], f"{type(error).__name__}: {error}"
         except Exception as error:
             # Nobody foresaw this one: its place in the code is worth more than its text.
-            logger.exception("collector broke", extra={"collector": self.source.name})
+            if self._healthy:
+                logger.exception("collector broke", extra={"collector": self.source.name})
             return [], type(error).__name__
 
 
@@ -114,7 +115,7 @@ class Round:
 
     def __init__(self, guard: Guard, awaited: set[Watch]) -> None:
         self._guard, self.awaited, self.started_at = guard, awaited, time.monotonic()
-        self._samples: list[tuple[Family, bytes]] | None = None
+        self.collected: list[tuple[Family, bytes]] | None = None
 
     @property
     def complete(self) -> bool:
@@ -123,9 +124,7 @@ class Round:
 
     def samples(self) -> list[tuple[Family, bytes]]:
         """Close the round and return what is there; whoever is missing is late."""
-        if self._samples is None:
-            self._samples = self._guard.close_round(self)
-        return self._samples
+        return self._guard.close_round(self)
 
 
 class Guard:
@@ -140,12 +139,17 @@ class Guard:
         self._labels = [(source.name, source.component) for source in sources]
         self._block = Block(FAMILIES)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no collector is running."""
+        return not any(watch.running for watch in self._watches)
+
     def begin(self) -> Round:
         """Join the open round, or open one: start every collector that is not still busy with an earlier run."""
         with self._lock:
-            # Nobody came back for a round that is older than its budget: its client went away.
+            # Nobody came back for a round that is older than its budget: its client went away, or will be late.
             if self._round is not None and time.monotonic() - self._round.started_at > self._budget_seconds:
-                self._give_up(self._round)
+                self._gather(self._round)
             if self._round is None:
                 # All are awaited before the first is started: a fast one must not complete the round alone.
                 self._round = Round(self, {watch for watch in self._watches if watch.trusted})
@@ -157,21 +161,22 @@ class Guard:
     def close_round(self, open_round: Round) -> list[tuple[Family, bytes]]:
         """Close a round and gather its samples."""
         with self._lock:
-            self._give_up(open_round)
-            return list(self._gather())
+            return self._gather(open_round) if open_round.collected is None else open_round.collected
 
     def close(self) -> None:
         """End the threads; a hung one ends when its target lets it go."""
         for watch in self._watches:
             watch.stop()
 
-    def _give_up(self, open_round: Round) -> None:
+    def _gather(self, open_round: Round) -> list[tuple[Family, bytes]]:
         self._round = None
         for watch in open_round.awaited:
             watch.trusted = False
             watch.note("late")
+        open_round.collected = list(self._samples())
+        return open_round.collected
 
-    def _gather(self) -> Samples:
+    def _samples(self) -> Samples:
         now, rows = time.monotonic(), []
         for watch in self._watches:
             arrived = not watch.running

@@ -12,8 +12,9 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from perfloop.exposition.http import BadRequestError, Request, RequestReader, Response, error_response
 
@@ -42,6 +43,7 @@ class Deferred(Protocol):
         """Return the answer as it stands now."""
 
 
+T = TypeVar("T")
 Handler = Callable[[Request], Response | Deferred]
 
 
@@ -160,20 +162,20 @@ class Server:
         """Take the next requests, one after another, until one has to wait."""
         while connection.reader.requests and connection.request is None and not connection.closing:
             connection.request = connection.reader.requests.popleft()
-            answer = self._handle(connection.request)
+            answer = self._guarded(partial(self._handler, connection.request))
             if isinstance(answer, Response):
                 self._respond(connection, answer)
             elif answer.ready:
-                self._respond(connection, answer.response())
+                self._respond(connection, self._guarded(answer.response))
             else:
                 connection.deferred = answer
                 self._waiting.add(connection)
 
-    def _handle(self, request: Request) -> Response | Deferred:
+    def _guarded(self, call: Callable[[], T]) -> T | Response:
         try:
-            return self._handler(request)
+            return call()
         except Exception:
-            logger.exception("request failed", extra={"path": request.path})
+            logger.exception("request failed")
             return error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _answer_waiting(self) -> None:
@@ -183,7 +185,7 @@ class Server:
             if deferred is not None and (deferred.ready or now >= deferred.deadline):
                 self._waiting.discard(connection)
                 connection.deferred = None
-                self._respond(connection, deferred.response())
+                self._respond(connection, self._guarded(deferred.response))
                 self._advance(connection)
 
     def _respond(self, connection: Connection, response: Response) -> None:

@@ -1,0 +1,216 @@
+"""Collectors that fail, hang, crash and recover: what a scrape waits for, and what it shows."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from perfloop.collectors.guard import Guard, Source
+from perfloop.errors import Unavailable
+from perfloop.exposition.block import Block
+from perfloop.exposition.text import Samples
+from perfloop.model import Family, MetricType
+from tests.collectors.pages import Page, page_of
+from tests.support import eventually
+
+UP = Family(name="up", type=MetricType.GAUGE, help="Whether it answered.", labels=("component",))
+
+
+class Target:
+    """A target that does what the test says: answers, fails, or hangs until it is let go."""
+
+    name = "target"
+
+    def __init__(self, component: str = "db") -> None:
+        self.component, self.runs, self.closed = component, 0, False
+        self.problem: Exception | None = None
+        self.free = threading.Event()
+        self.free.set()
+        self._up = Block([UP], fixed=(component,))
+
+    def collect(self) -> Samples:
+        self.runs += 1
+        self.free.wait(30)
+        if self.problem:
+            raise self.problem
+        return self._up.render_row([b"1"])
+
+    def down(self) -> Samples:
+        return self._up.render_row([b"0"])
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Scraper:
+    """Scrapes a guard as the exporter does: waits for the round, at most the budget."""
+
+    def __init__(self, *sources: Source, budget_seconds: float) -> None:
+        self.complete = threading.Event()
+        self.guard = Guard(sources, budget_seconds=budget_seconds, notify=self.complete.set)
+        self._budget_seconds = budget_seconds
+        self.waited_seconds = 0.0
+
+    def scrape(self) -> Page:
+        started_at = time.monotonic()
+        self.complete.clear()
+        current = self.guard.begin()
+        if not current.complete:
+            self.complete.wait(self._budget_seconds)
+        page = page_of(current.samples())
+        self.waited_seconds = time.monotonic() - started_at
+        return page
+
+
+@pytest.fixture
+def scraper() -> Iterator[Callable[..., Scraper]]:
+    made: list[Scraper] = []
+
+    def make(*sources: Source, budget_seconds: float = 0.3) -> Scraper:
+        made.append(Scraper(*sources, budget_seconds=budget_seconds))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.guard.close()
+
+
+def success(page: Page, component: str = "db") -> float:
+    return page.value("perfloop_exporter_collector_success", collector="target", component=component)
+
+
+def test_all_that_answer_are_on_the_page(scraper: Callable[..., Scraper]) -> None:
+    page = scraper(Target("a"), Target("b")).scrape()
+
+    assert (page.value("up", component="a"), page.value("up", component="b")) == (1, 1)
+    assert (success(page, "a"), success(page, "b")) == (1, 1)
+    assert page.value("perfloop_exporter_collector_duration_seconds", collector="target", component="a") < 0.3
+
+
+@pytest.mark.parametrize(
+    "problem", [pytest.param(Unavailable("no"), id="foreseen"), pytest.param(KeyError("bug"), id="a bug")]
+)
+def test_a_failure_costs_only_its_own_samples(scraper: Callable[..., Scraper], problem: Exception) -> None:
+    bad = Target("bad")
+    bad.problem = problem
+
+    page = scraper(bad, Target("good")).scrape()
+
+    assert (page.value("up", component="bad"), success(page, "bad")) == (0, 0)
+    assert (page.value("up", component="good"), success(page, "good")) == (1, 1)
+
+
+def test_only_the_first_scrape_pays_for_a_hung_target(scraper: Callable[..., Scraper]) -> None:
+    hung, good = Target("hung"), Target("good")
+    hung.free.clear()
+    scrapes = scraper(hung, good)
+
+    first = scrapes.scrape()
+    first_seconds = scrapes.waited_seconds
+    second = scrapes.scrape()
+    second_seconds = scrapes.waited_seconds
+
+    assert 0.29 < first_seconds < 0.6
+    assert second_seconds < 0.1
+    for page in (first, second):
+        assert (page.value("up", component="hung"), page.value("up", component="good")) == (0, 1)
+    assert hung.runs == 1, "the run in flight is joined, not repeated"
+    hung.free.set()
+
+
+def test_a_target_that_was_paused_is_back_with_the_first_scrape(scraper: Callable[..., Scraper]) -> None:
+    target = Target()
+    scrapes = scraper(target)
+    scrapes.scrape()
+    target.free.clear()
+    scrapes.scrape()
+    scrapes.scrape()
+
+    target.free.set()
+    eventually(lambda: scrapes.guard.idle)
+
+    assert success(scrapes.scrape()) == 1
+
+
+def test_a_target_that_failed_is_back_after_one_good_run(scraper: Callable[..., Scraper]) -> None:
+    target = Target()
+    target.problem = Unavailable("down")
+    scrapes = scraper(target)
+    scrapes.scrape()
+
+    target.problem = None
+
+    assert eventually(lambda: success(scrapes.scrape()))
+
+
+def test_a_target_that_is_always_slow_is_not_waited_for_again_and_again(scraper: Callable[..., Scraper]) -> None:
+    class Slow(Target):
+        def collect(self) -> Samples:
+            time.sleep(0.15)
+            return super().collect()
+
+    scrapes = scraper(Slow(), budget_seconds=0.1)
+    waits = []
+    for runs in range(1, 5):
+        scrapes.scrape()
+        waits.append(scrapes.waited_seconds)
+        eventually(lambda: scrapes.guard.idle, what=f"the end of run {runs}")
+
+    assert [seconds > 0.09 for seconds in waits] == [True, True, False, False]
+
+
+def test_scrapes_at_the_same_time_share_one_collection() -> None:
+    target = Target()
+    target.free.clear()
+    guard = Guard([target], budget_seconds=5)
+
+    rounds = {guard.begin() for _ in range(100)}
+    target.free.set()
+    [shared] = rounds
+    eventually(lambda: shared.complete)
+
+    assert page_of(shared.samples()).value("up", component="db") == 1
+    assert target.runs == 1
+    guard.close()
+
+
+def test_a_round_that_nobody_came_back_for_is_not_joined() -> None:
+    target = Target()
+    guard = Guard([target], budget_seconds=0.05)
+    abandoned = guard.begin()
+
+    eventually(lambda: guard.begin() is not abandoned)
+
+    eventually(lambda: target.runs == 2)
+    guard.close()
+
+
+def test_only_changes_of_state_are_logged(scraper: Callable[..., Scraper], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "perfloop")
+    target = Target()
+    scrapes = scraper(target)
+    target.problem = Unavailable("connection refused")
+    for _ in range(3):
+        scrapes.scrape()
+        eventually(lambda: scrapes.guard.idle)
+    target.problem = None
+    for _ in range(3):
+        scrapes.scrape()
+        eventually(lambda: scrapes.guard.idle)
+
+    assert [record.message for record in caplog.records] == ["collector failed", "collector recovered"]
+    assert vars(caplog.records[0])["reason"] == "Unavailable: connection refused"
+
+
+def test_closing_ends_threads_and_collectors() -> None:
+    target = Target("closing")
+    guard = Guard([target], budget_seconds=0.3)
+
+    guard.close()
+
+    eventually(lambda: target.closed)
+    eventually(lambda: "target closing" not in {thread.name for thread in threading.enumerate()})
