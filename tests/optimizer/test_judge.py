@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -190,9 +191,17 @@ BETTER = (noisy(48, 40), noisy(20, 20, seed=1))
 def test_a_guard_is_harmed_cleared_or_unknown(before: Series, after: Series, result: str) -> None:
     evaluation = judge(*BETTER, guards=((ERRORS, before, after),))
 
-    assert evaluation.verdict is Verdict.EFFECTIVE
     assert [guard.result for guard in evaluation.guards] == [result]
+    assert evaluation.verdict is (Verdict.HARMFUL if result == "harmed" else Verdict.EFFECTIVE)
     assert evaluation.final
+
+
+def test_harm_to_a_guard_stands_before_what_was_achieved() -> None:
+    evaluation = judge(*BETTER, guards=((ERRORS, constant(0, 40), constant(3, 20)),))
+
+    assert re.search(
+        "^error_rate was harmed by 10 % or more: .*; pool_wait improved after the change", evaluation.reason
+    )
 
 
 def test_more_guards_share_the_error_rate() -> None:

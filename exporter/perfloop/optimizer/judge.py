@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
@@ -64,29 +65,38 @@ class EffectJudge:
     ) -> Evaluation:
         """Return the verdict at the last planned look that the samples reach. Pure.
 
-        Not final: too few samples for the first look, or undecided with a look to come, or effective while a guard
-        has hardly any samples. A harmed guard is always final. `looks` are sample counts of the objective, ascending.
+        `looks` are sample counts of the objective, ascending. A harmed guard makes any action harmful, at once. Not
+        final: fewer samples than the first look, undecided with a look to come, or effective with a guard unseen.
         """
-        old, new = before.samples.get(objective.metric, ()), after.samples.get(objective.metric, ())
+        new = after.samples.get(objective.metric, ())
         look = max((planned for planned in looks if planned <= len(new)), default=0)
         alpha = self._family_alpha / len(looks)
-        results = tuple(self._guard(g, before, after, look=look, alpha=alpha / len(guards)) for g in guards)
-        hurt = any(result.result == "harmed" for result in results)
+        evaluation = self._objective(objective, before, new[:look], alpha=alpha, looks=looks)
         if not look:
             reason = f"{len(new)} of {looks[0]} samples of {objective.metric} since the change settled"
-            return Evaluation(verdict=Verdict.INCONCLUSIVE, reason=reason, guards=results, final=hurt)
-        effect = measure(objective.metric, objective.direction, objective.scale, old, new[:look], alpha=alpha)
+            evaluation = replace(evaluation, reason=reason, final=False)
+        results = tuple(self._guard(g, before, after, look=look, alpha=alpha / len(guards)) for g in guards)
+        if harm := [result.reason for result in results if result.result == "harmed"]:
+            reason = "; ".join([*harm, evaluation.reason])
+            return replace(evaluation, verdict=Verdict.HARMFUL, reason=reason, guards=results, final=True)
+        unseen = [g.metric for g in guards if len(after.samples.get(g.metric, ())) < COVERAGE_RATIO * look]
+        if unseen and evaluation.verdict is Verdict.EFFECTIVE:
+            reason = f"{evaluation.reason}; but too few samples of {', '.join(unseen)} to see harm"
+            return replace(evaluation, reason=reason, guards=results, final=False)
+        return replace(evaluation, guards=results)
+
+    def _objective(
+        self, objective: Objective, before: Baseline, new: Sequence[Sample], *, alpha: float, looks: Sequence[int]
+    ) -> Evaluation:
+        old = before.samples.get(objective.metric, ())
+        effect = measure(objective.metric, objective.direction, objective.scale, old, new, alpha=alpha)
         if effect is None:
             reason = f"{objective.metric} has {len(old)} samples from before the change: nothing to compare with"
-            return Evaluation(verdict=Verdict.INCONCLUSIVE, reason=reason, guards=results)
+            return Evaluation(verdict=Verdict.INCONCLUSIVE, reason=reason)
         verdict = decide(effect, objective.impact_threshold_ratio)
-        unseen = [g.metric for g in guards if len(after.samples.get(g.metric, ())) < COVERAGE_RATIO * look]
-        waits = verdict is Verdict.INCONCLUSIVE and look < looks[-1]
-        waits = waits or (verdict is Verdict.EFFECTIVE and bool(unseen))
+        final = verdict is not Verdict.INCONCLUSIVE or len(new) >= looks[-1]
         reason = self._reason(effect, verdict, objective.impact_threshold_ratio)
-        if verdict is Verdict.EFFECTIVE and unseen:
-            reason += f"; but too few samples of {', '.join(unseen)} to see harm"
-        return Evaluation(verdict=verdict, reason=reason, effect=effect, guards=results, final=hurt or not waits)
+        return Evaluation(verdict=verdict, reason=reason, effect=effect, final=final)
 
     def _guard(self, guard: Guard, before: Baseline, after: Baseline, *, look: int, alpha: float) -> GuardResult:
         old, new = before.samples.get(guard.metric, ()), after.samples.get(guard.metric, ())
