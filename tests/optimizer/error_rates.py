@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from perfloop.model import Baseline, Direction, Evaluation, Guard, GuardResult, Objective, Sample, Verdict
@@ -81,6 +82,21 @@ def verdicts(
     return {verdict: counts[verdict] / runs for verdict in Verdict}, took / runs
 
 
+def credited_for_luck(runs: int, *, mean_left: float, rho: float = 0.5, deviation: float = 0.2) -> float:
+    """Return how often doing nothing is called effective when an incident (82 % worse) is about to end by itself.
+
+    It ends so many samples after the action, on average (exponentially distributed).
+    """
+    rng = np.random.default_rng(0)
+    credited = 0
+    for _ in range(runs):
+        before, after = episode(rng, improvement=0.0, rho=rho, deviation=deviation)
+        ended = max(0, int(rng.exponential(mean_left)) - GAP)
+        after = tuple(replace(s, value=s.value / 1.82) if i >= ended else s for i, s in enumerate(after))
+        credited += judged(before, after)[0].verdict is Verdict.EFFECTIVE
+    return credited / runs
+
+
 def false_alarms(runs: int, *, guards: int, worse: float = 0.0, rho: float = 0.5, deviation: float = 0.25) -> float:
     """Return how often any guard is harmed at any look, the first of them being worse by a share, or none by 0."""
     rng = np.random.default_rng(0)
@@ -120,6 +136,9 @@ def main(runs: int) -> None:
                 write(f"| {rho:g} | {deviation:g} | {improvement:+.0%} | {cells} | {took:.0f} |\n")
     share, _ = verdicts(runs, improvement=0.0, rho=0.6, deviation=0.25, tail=3)
     write(f"\nStudent noise with 3 degrees of freedom, rho 0.6, no effect: effective {share[Verdict.EFFECTIVE]:.3f}\n")
+    for mean_left in (10, 20, 60, 200):
+        share_credited = credited_for_luck(runs // 2, mean_left=mean_left)
+        write(f"incident that ends by itself after {mean_left} samples: called effective {share_credited:.3f}\n")
     for guards in (1, 3, 5):
         rates = [false_alarms(runs // 2, guards=guards, worse=worse) for worse in (0.0, 0.2, 0.5)]
         write(
