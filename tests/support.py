@@ -24,7 +24,9 @@ def eventually(probe: Callable[[], T], *, timeout_seconds: float = 20.0, what: s
         time.sleep(0.05)
 
 
-def perfloop(*arguments: str, cwd: Path | None = None, timeout_seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
+def perfloop(
+    *arguments: str, cwd: Path | None = None, timeout_seconds: float = 60.0
+) -> subprocess.CompletedProcess[str]:
     """Run the perfloop command in a child process and return its output and exit code."""
     return subprocess.run(
         [sys.executable, "-m", "perfloop", *arguments],

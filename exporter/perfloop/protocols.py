@@ -76,7 +76,8 @@ class Driver(Protocol):
 class DriverFactory(Protocol):
     """Makes the driver for a component; connects at the first call, not before."""
 
-    def __call__(self, component: Component) -> Driver: ...
+    def __call__(self, component: Component) -> Driver:
+        """Return the driver of a component."""
 
 
 class Executor(Protocol):
@@ -125,7 +126,8 @@ class Judge(Protocol):
 
     def __call__(
         self, objective: Objective, guards: Sequence[Guard], before: Baseline, after: Baseline, *, looks: Sequence[int]
-    ) -> Evaluation: ...
+    ) -> Evaluation:
+        """Return the verdict at the last planned look that the samples reach."""
 
 
 class Store(Protocol):

@@ -31,7 +31,7 @@ class DeafDriver(MemoryDriver):
     def set(self, key: str, value: str) -> None:
         pass
 
-    def reset(self, key: str) -> None:  # noqa: ARG002
+    def reset(self, key: str) -> None:
         self.was_reset = True
 
 

@@ -136,6 +136,8 @@ class Demo:
 
     def _tell_decisions(self) -> None:
         for entry in reversed(self._optimizer.decisions()):
+            if entry.component != self._scenario.component:
+                continue
             self._once("received", f"episode {entry.episode_id}: {entry.rule} on {entry.component}")
             outcome = "waits" if entry.decision.retry else entry.decision.outcome
             self._once("decided", f"{outcome}: {entry.decision.reason}")

@@ -1,0 +1,1 @@
+"""Decide, drive and judge: policy, state machine, controller, evaluator."""

@@ -16,6 +16,7 @@ from perfloop.errors import ActionRefused, Conflict, OutcomeUnknown, Rejected, T
 from perfloop.model import Evaluation, Execution, Keep, Phase, Probe, State, Verdict
 from perfloop.optimizer.decider import Parts, describe
 from perfloop.protocols import Executor
+from perfloop.wording import says_the_same
 
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _ROLLBACK_ATTEMPTS = 30
@@ -114,8 +115,8 @@ class Machine:
         judged = replace(execution, evaluation=evaluation)
         if not evaluation.final:
             due_at = now + max(1.0, execution.policy.timing.sample_seconds)
-            news = evaluation.reason if evaluation.reason != execution.reason else ""
-            return replace(judged, due_at=due_at, updated_at=now, reason=evaluation.reason), news
+            waiting = replace(judged, due_at=due_at, updated_at=now, reason=evaluation.reason)
+            return waiting, _news(execution, evaluation)
         return self._conclude(judged, evaluation, now)
 
     def _conclude(self, execution: Execution, evaluation: Evaluation, now: float) -> Move:
@@ -187,6 +188,14 @@ def _is_kept(execution: Execution, evaluation: Evaluation) -> bool:
     if evaluation.verdict is Verdict.UNVERIFIABLE:
         return execution.policy.on_unverifiable is Keep.KEEP
     return False
+
+
+def _news(execution: Execution, evaluation: Evaluation) -> str:
+    """Return what the log should hold: another look, or another reason to wait; not each sample that came."""
+    looked_again = evaluation.effect is not None and (
+        execution.evaluation is None or evaluation.effect != execution.evaluation.effect
+    )
+    return evaluation.reason if looked_again or not says_the_same(evaluation.reason, execution.reason) else ""
 
 
 def _go(execution: Execution, phase: Phase, now: float, **fields: Any) -> Execution:  # noqa: ANN401 - struct fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Mapping
 from typing import TypeVar
@@ -67,17 +68,24 @@ class _Alerts(Struct):
     alerts: list[ActiveAlert]
 
 
+class _PerThread(threading.local):
+    """A session for each thread, as requests promises nothing for sessions that threads share."""
+
+    def __init__(self) -> None:
+        self.session = requests.Session()
+
+
 class PrometheusClient:
-    """Asks one Prometheus, with a bound on how long an answer may take. For one thread.
+    """Asks one Prometheus, with a bound on how long an answer may take. Any number of threads may use it.
 
     Every method raises Unavailable when there is no answer in time or the server says that it cannot (5xx, 429),
     and Rejected, with Prometheus's own words, when the question is at fault.
     """
 
-    def __init__(self, url: str, *, timeout_seconds: float = 5.0, session: requests.Session | None = None) -> None:
+    def __init__(self, url: str, *, timeout_seconds: float = 5.0) -> None:
         self._url = url.rstrip("/")
         self._timeout_seconds = timeout_seconds
-        self._session = session or requests.Session()
+        self._own = _PerThread()
 
     def query(self, promql: str, *, at: float | None = None) -> list[Labelled]:
         """Evaluate an expression at one time, by default now; values that are no number are left out."""
@@ -106,7 +114,7 @@ class PrometheusClient:
     def ready(self) -> bool:
         """Say whether it serves queries now. Never raises."""
         try:
-            return self._session.get(f"{self._url}/-/ready", timeout=self._timeout_seconds).ok
+            return self._own.session.get(f"{self._url}/-/ready", timeout=self._timeout_seconds).ok
         except requests.RequestException:
             return False
 
@@ -128,7 +136,7 @@ class PrometheusClient:
         """
         deadline = time.monotonic() + self._timeout_seconds
         try:
-            with self._session.request(
+            with self._own.session.request(
                 method, f"{self._url}/api/v1/{path}", data=form, timeout=self._timeout_seconds, stream=True
             ) as response:
                 body = bytearray()

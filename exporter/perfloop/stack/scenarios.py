@@ -18,6 +18,8 @@ from perfloop.stack.process import Child, find_binary, free_port
 
 CLIENTS = 20
 ROWS = 300_000
+# Long enough for a baseline of thirty samples when the alert fires.
+FOR_SECONDS = 90
 CACHE_BYTES = 4 * 1024 * 1024
 
 
@@ -117,7 +119,7 @@ SCENARIOS = {
             story=f"{CLIENTS} clients share 4 server connections of PgBouncer and wait for them.",
             component="orders-pool",
             metric="pool_wait",
-            threshold={"warning_threshold": 20, "operator": "GreaterThan", "duration": 5},
+            threshold={"warning_threshold": 20, "operator": "GreaterThan", "duration": FOR_SECONDS},
             policy={
                 "executor": "database",
                 "parameters": {"connection_pool_size": {"increase_ratio": 3.0, "max": "16"}},
@@ -133,7 +135,7 @@ SCENARIOS = {
             story="Queries are slow because an index is missing, but the policy takes the pool for the culprit.",
             component="orders-pool",
             metric="pool_query_time",
-            threshold={"warning_threshold": 5, "operator": "GreaterThan", "duration": 5},
+            threshold={"warning_threshold": 5, "operator": "GreaterThan", "duration": FOR_SECONDS},
             policy={
                 "executor": "database",
                 "parameters": {"connection_pool_size": {"increase_ratio": 1.0, "max": "40"}},
@@ -148,7 +150,7 @@ SCENARIOS = {
             story="Redis has 4 MB for about 20 MB of keys that are asked for, and keeps throwing them away.",
             component="sessions",
             metric="cache_hit_rate",
-            threshold={"warning_threshold": 80, "operator": "LessThan", "duration": 5},
+            threshold={"warning_threshold": 80, "operator": "LessThan", "duration": FOR_SECONDS},
             policy={
                 "executor": "cache",
                 "parameters": {"cache_size": {"increase_ratio": 15.0, "max": "64MB"}},

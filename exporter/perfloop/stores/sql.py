@@ -27,6 +27,7 @@ from perfloop.model import (
     State,
 )
 from perfloop.stores.schema import SCHEMA_VERSION, about, alerts, decisions, episodes, executions, log, metadata
+from perfloop.wording import says_the_same
 
 _ACTIVE = (State.PENDING, State.RUNNING)
 # A delivery cannot be older than this: Alertmanager gives up earlier. What still says "firing" then, is firing.
@@ -302,7 +303,8 @@ def _write_log(connection: Connection, execution: Execution, text: str) -> None:
 
 def _same_decision(known: str, decision: Decision) -> bool:
     last = msgspec.json.decode(known, type=Decision)
-    return (last.outcome, last.policy, last.reason) == (decision.outcome, decision.policy, decision.reason)
+    same = (last.outcome, last.policy) == (decision.outcome, decision.policy)
+    return same and says_the_same(last.reason, decision.reason)
 
 
 def _columns(execution: Execution) -> dict[str, Any]:
