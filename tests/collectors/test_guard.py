@@ -24,6 +24,7 @@ class Target:
     """A target that does what the test says: answers, fails, or hangs until it is let go."""
 
     name = "target"
+    may_hang = True
 
     def __init__(self, component: str = "db") -> None:
         self.component, self.runs, self.closed = component, 0, False
@@ -102,6 +103,25 @@ def test_a_failure_costs_only_its_own_samples(scraper: Callable[..., Scraper], p
 
     assert (page.value("up", component="bad"), success(page, "bad")) == (0, 0)
     assert (page.value("up", component="good"), success(page, "good")) == (1, 1)
+
+
+def test_what_cannot_hang_is_collected_in_the_scrapes_own_thread(scraper: Callable[..., Scraper]) -> None:
+    class Local(Target):
+        may_hang = False
+
+        def collect(self) -> Samples:
+            assert threading.current_thread() is threading.main_thread()
+            return super().collect()
+
+    local, broken = Local("local"), Local("broken")
+    broken.problem = Unavailable("no such file")
+    scrapes = scraper(local, broken)
+
+    page = scrapes.scrape()
+    scrapes.guard.close()
+
+    assert (page.value("up", component="local"), page.value("up", component="broken")) == (1, 0)
+    assert local.closed
 
 
 def test_only_the_first_scrape_pays_for_a_hung_target(scraper: Callable[..., Scraper]) -> None:

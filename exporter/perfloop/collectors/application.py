@@ -40,6 +40,7 @@ class ApplicationCollector:
     """
 
     name: ClassVar[str] = "application"
+    may_hang: ClassVar[bool] = True
     families: ClassVar[tuple[Family, ...]] = (UP, PROBES, FAILURES, STATUS, DURATION)
 
     def __init__(

@@ -34,6 +34,7 @@ class ConnectCollector:
     """Counts its own attempts, so that the counters go on while the target is down."""
 
     name: ClassVar[str] = "connect"
+    may_hang: ClassVar[bool] = True
     families: ClassVar[tuple[Family, ...]] = (UP, CONNECTS, FAILURES, DURATION)
 
     def __init__(self, component: str, address: str, *, timeout_seconds: float = 5.0) -> None:

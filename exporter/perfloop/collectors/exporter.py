@@ -46,6 +46,7 @@ class ExporterCollector:
     """Measures the process that it runs in; `last_reload` says how the configuration stands."""
 
     name: ClassVar[str] = "exporter"
+    may_hang: ClassVar[bool] = False
     families: ClassVar[tuple[Family, ...]] = (BUILD_INFO, *FAMILIES)
     component: str = ""
 

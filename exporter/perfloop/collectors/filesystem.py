@@ -37,6 +37,7 @@ class FilesystemCollector:
     """Asks each filesystem on a block device once, at its first mount point; bind mounts are the same space again."""
 
     name: ClassVar[str] = "filesystem"
+    may_hang: ClassVar[bool] = True
     families: ClassVar[tuple[Family, ...]] = FAMILIES
     component: str = ""
 

@@ -1,4 +1,4 @@
-"""Every collector in a thread of its own, so that a dead or hung target costs a scrape only its own samples."""
+"""Whatever may hang in a thread of its own, so that a dead or hung target costs a scrape only its own samples."""
 
 from __future__ import annotations
 
@@ -35,7 +35,14 @@ FAMILIES = (
 
 
 class Source(Collector, Protocol):
-    """A collector that can be guarded."""
+    """A collector that can be guarded.
+
+    `may_hang` is false for what the kernel answers from its own memory: that is read in the scrape's thread, because
+    handing it to another one takes longer than reading it.
+    """
+
+    @property
+    def may_hang(self) -> bool: ...
 
     def down(self) -> Samples:
         """Return what is known without asking the source: `up` 0, and the counters of past probes."""
@@ -52,7 +59,7 @@ class Order(Enum):
 
 
 class Watch:
-    """One collector, its thread, and how its last run went.
+    """One collector, its thread if it may hang, and how its last run went.
 
     `trusted` says whether a scrape waits for it: not after a failure, nor after it was late; once it is punctual again,
     yes. A run that was late but ended well is forgiven once, so that a target that was merely paused is back at once.
@@ -64,17 +71,26 @@ class Watch:
         self.started_at, self.samples = 0.0, list[tuple[Family, bytes]]()
         self._forgiving, self._healthy = True, True
         self._orders: SimpleQueue[Order] = SimpleQueue()
-        name = f"{source.name} {source.component}".strip()
-        threading.Thread(target=self._work, name=name, daemon=True).start()
+        if source.may_hang:
+            name = f"{source.name} {source.component}".strip()
+            threading.Thread(target=self._work, name=name, daemon=True).start()
 
     def start(self) -> None:
-        """Begin a run. Must not be called while one is running."""
+        """Begin a run in the thread. Must not be called while one is running."""
         self.running, self.started_at = True, time.monotonic()
         self._orders.put(Order.RUN)
 
+    def run_here(self) -> None:
+        """Run in the caller's thread."""
+        self.started_at = time.monotonic()
+        self._run()
+
     def stop(self) -> None:
         """End the thread when its present run ends, and close the collector."""
-        self._orders.put(Order.STOP)
+        if self.source.may_hang:
+            self._orders.put(Order.STOP)
+        else:
+            self.source.close()
 
     def note(self, problem: str | None) -> None:
         """Log when a source fails and when it recovers, not each scrape in between."""
@@ -87,18 +103,21 @@ class Watch:
 
     def _work(self) -> None:
         while self._orders.get() is Order.RUN:
-            samples, problem = self._run()
-            self.seconds = time.monotonic() - self.started_at
-            punctual = self.seconds <= self._budget_seconds
-            self.samples, self.success = samples, problem is None
-            self.trusted = self.success and (punctual or self._forgiving)
-            self._forgiving = self.success and punctual
-            if punctual or problem is not None:
-                self.note(problem)
+            self._run()
             self._finished(self)
         self.source.close()
 
-    def _run(self) -> tuple[list[tuple[Family, bytes]], str | None]:
+    def _run(self) -> None:
+        samples, problem = self._collect()
+        self.seconds = time.monotonic() - self.started_at
+        punctual = self.seconds <= self._budget_seconds
+        self.samples, self.success = samples, problem is None
+        self.trusted = self.success and (punctual or self._forgiving)
+        self._forgiving = self.success and punctual
+        if punctual or problem is not None:
+            self.note(problem)
+
+    def _collect(self) -> tuple[list[tuple[Family, bytes]], str | None]:
         try:
             return list(self.source.collect()), None
         except (PerfloopError, OSError) as error:
@@ -136,6 +155,7 @@ class Guard:
         self._notify, self._budget_seconds, self._lock = notify, budget_seconds, threading.Lock()
         self._round: Round | None = None
         self._watches = [Watch(source, finished=self._on_finished, budget_seconds=budget_seconds) for source in sources]
+        self._threads = [watch for watch in self._watches if watch.source.may_hang]
         self._labels = [(source.name, source.component) for source in sources]
         self._block = Block(FAMILIES)
 
@@ -152,8 +172,8 @@ class Guard:
                 self._gather(self._round)
             if self._round is None:
                 # All are awaited before the first is started: a fast one must not complete the round alone.
-                self._round = Round(self, {watch for watch in self._watches if watch.trusted})
-                for watch in self._watches:
+                self._round = Round(self, {watch for watch in self._threads if watch.trusted})
+                for watch in self._threads:
                     if not watch.running:
                         watch.start()
             return self._round
@@ -179,6 +199,8 @@ class Guard:
     def _samples(self) -> Samples:
         now, rows = time.monotonic(), []
         for watch in self._watches:
+            if not watch.source.may_hang:
+                watch.run_here()
             arrived = not watch.running
             success = arrived and watch.success
             yield from watch.samples if success else watch.source.down()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -16,7 +17,7 @@ class KernelFile:
         self._fd: int | None = None
 
     def read(self) -> bytes:
-        """Return the whole content now. Raises OSError; the next call opens the file anew."""
+        """Return the whole content now. Raises OSError."""
         try:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
@@ -24,8 +25,10 @@ class KernelFile:
             # The kernel hands out a page at a time, however large the buffer is.
             while more := os.pread(self._fd, _CHUNK_BYTES, len(content)):
                 content += more
-        except OSError:
-            self.close()
+        except OSError as error:
+            # The device is gone; one of the same name may come. Any other error is the kernel's answer.
+            if error.errno == errno.ENODEV:
+                self.close()
             raise
         return content
 

@@ -42,6 +42,7 @@ class NetworkCollector:
     """Reads one table of all devices, and a file for the speed of each."""
 
     name: ClassVar[str] = "network"
+    may_hang: ClassVar[bool] = False
     families: ClassVar[tuple[Family, ...]] = FAMILIES
     component: str = ""
 

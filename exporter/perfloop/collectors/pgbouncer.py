@@ -47,6 +47,7 @@ class PgbouncerCollector:
     """Asks the admin console over one kept connection; the console itself is left out."""
 
     name: ClassVar[str] = "pgbouncer"
+    may_hang: ClassVar[bool] = True
     families: ClassVar[tuple[Family, ...]] = (UP, *POOLS, POOL_SIZE, *TRAFFIC)
 
     def __init__(self, component: Component) -> None:

@@ -92,6 +92,7 @@ class PostgresqlCollector:
     """Asks the statistics views over one kept connection; values go from the server's text to the page untouched."""
 
     name: ClassVar[str] = "postgresql"
+    may_hang: ClassVar[bool] = True
     families: ClassVar[tuple[Family, ...]] = (UP, MAX_CONNECTIONS, CONNECTIONS, *DATABASES, SIZE, *STATEMENTS)
 
     def __init__(self, component: Component, *, statement_timeout_seconds: float = 5.0) -> None:

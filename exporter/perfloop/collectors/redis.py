@@ -47,6 +47,7 @@ class RedisCollector:
     """Sends INFO over one kept connection."""
 
     name: ClassVar[str] = "redis"
+    may_hang: ClassVar[bool] = True
     families: ClassVar[tuple[Family, ...]] = (
         UP,
         *(family for family, _ in SERVER),

@@ -74,6 +74,7 @@ class SystemCollector:
     """Reads the kernel's own counters; what this kernel does not have (pressure, say) has no samples."""
 
     name: ClassVar[str] = "system"
+    may_hang: ClassVar[bool] = False
     families: ClassVar[tuple[Family, ...]] = (
         CPU_SECONDS,
         BOOT_TIMESTAMP,

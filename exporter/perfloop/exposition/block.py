@@ -6,12 +6,11 @@
     yield from self._disks.render([(b"vda",), (b"vdb",)], [(b"10", b"7", b"1200"), (b"3", b"0", b"40")])
 
 There is one label set per row and one token per family in each row. Tokens are numbers as bytes, mostly just as the
-source wrote them. The template is rebuilt only when the label sets change, so that a scrape costs one `%` per block.
+source wrote them. The template is rebuilt only when label sets or values appear or go: a scrape costs one `%` per block.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
@@ -20,7 +19,6 @@ from perfloop.model import Family
 
 # Stands between the families of a template. UTF-8 never holds this byte, so no label value can.
 _END_OF_FAMILY = b"\xff"
-_LINE_WITHOUT_VALUE = re.compile(rb"[^\n\xff]* (?:e-\d+)?\n")
 
 
 class Block:
@@ -36,6 +34,7 @@ class Block:
     ) -> None:
         self._families, self._fixed, self._exponents = tuple(families), tuple(fixed), exponents or {}
         self._label_sets: list[Sequence[Label]] = []
+        self._absent: tuple[int, ...] = ()
         self._template = self._build()
 
     def render(
@@ -52,21 +51,20 @@ class Block:
         self, label_sets: Sequence[Sequence[Label]], tokens: tuple[bytes, ...]
     ) -> Iterator[tuple[Family, bytes]]:
         """Do the same with tokens that are in order already: family after family, row after row in each."""
-        if label_sets != self._label_sets:
-            self._label_sets = list(label_sets)
+        absent = tuple(i for i, token in enumerate(tokens) if not token) if b"" in tokens else ()
+        if absent != self._absent or label_sets != self._label_sets:
+            self._label_sets, self._absent = list(label_sets), absent
             self._template = self._build()
-        lines = self._template % tokens
-        if b"" in tokens:
-            lines = _LINE_WITHOUT_VALUE.sub(b"", lines)
+        lines = self._template % (tuple(filter(None, tokens)) if absent else tokens)
         return zip(self._families, lines.split(_END_OF_FAMILY), strict=True)
 
     def _build(self) -> bytes:
-        return _END_OF_FAMILY.join(map(self._build_family, self._families))
+        lines = [[self._line(family, labels) for labels in self._label_sets] for family in self._families]
+        for i in self._absent:
+            lines[i // len(self._label_sets)][i % len(self._label_sets)] = b""
+        return _END_OF_FAMILY.join(map(b"".join, lines))
 
-    def _build_family(self, family: Family) -> bytes:
+    def _line(self, family: Family, labels: Sequence[Label]) -> bytes:
         exponent = self._exponents.get(family, 0)
-        value = f" %be{exponent}\n".encode() if exponent else b" %b\n"
-        return b"".join(
-            series(family.name, family.labels, (*self._fixed, *labels)).replace(b"%", b"%%") + value
-            for labels in self._label_sets
-        )
+        value = f" %be{exponent}\n" if exponent else " %b\n"
+        return series(family.name, family.labels, (*self._fixed, *labels)).replace(b"%", b"%%") + value.encode()
