@@ -17,7 +17,7 @@ INTRODUCTION = """\
 
 Everything `perfloop exporter` can show. What a source does not say has no sample: absent is never zero. Every metric of
 a target has the label `component`, the name under which perfloop.yml knows it. An info metric is a gauge that is
-always 1.
+always 1. A number like `1200e-3` is the source's own (1200 ms) in seconds, without a detour through arithmetic.
 """
 
 

@@ -107,6 +107,24 @@ def test_a_silent_application_is_given_up(black_hole: str) -> None:
         collector.collect()
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("http://127.0.0.1:port/", id="a port that is none"),
+        pytest.param("http://127.0.0.1:1/ü", id="a path that is not ASCII"),
+        pytest.param("http://[::1/", id="an address that is none"),
+    ],
+)
+def test_an_odd_url_is_a_failed_probe_and_its_token_stays_secret(url: str) -> None:
+    collector = ApplicationCollector("web", f"{url}?token=s3cret")
+
+    with pytest.raises(Unavailable) as caught:
+        collector.collect()
+
+    assert "s3cret" not in str(caught.value)
+    assert page_of(collector.down()).value("perfloop_application_probe_failures_total", component="web") == 1
+
+
 def test_something_that_is_not_http_is_unavailable(redis: Child) -> None:
     collector = ApplicationCollector("web", f"http://{redis.address}/", timeout_seconds=1)
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import requests
 
 from perfloop.app.exporter import Exporter, budget_seconds
 from perfloop.collectors import FAMILIES
@@ -309,6 +310,30 @@ def test_a_broken_reload_keeps_the_old_configuration(
     name = "perfloop_exporter_config_last_reload_success_timestamp_seconds"
     assert after.value(name) == before.value(name)
     assert after.value("perfloop_redis_up", component="cache") == 1
+
+
+def test_a_real_prometheus_reads_the_page(exporter: Callable[[str], Running], tmp_path: Path, redis: Child) -> None:
+    running = exporter(f"components: {{cache: {{driver: redis, address: '{redis.address}'}}}}\n")
+    config = tmp_path / "prometheus.yml"
+    targets = f"[{{targets: ['{running.exporter.address}']}}]"
+    config.write_text(f"scrape_configs: [{{job_name: perfloop, scrape_interval: 1s, static_configs: {targets}}}]\n")
+    prometheus = servers.prometheus(tmp_path, config=config, port=free_port())
+    prometheus.start()
+
+    def query(promql: str) -> list[float]:
+        answer = requests.get(f"{prometheus.address}/api/v1/query", params={"query": promql}, timeout=5).json()
+        return [float(series["value"][1]) for series in answer["data"]["result"]]
+
+    try:
+        prometheus.wait_ready()
+        eventually(lambda: query("up") == [1.0])
+        page = running.scrape()
+        [cpu_seconds] = query("sum(perfloop_system_cpu_seconds_total)")
+    finally:
+        prometheus.stop()
+
+    assert cpu_seconds == pytest.approx(sum(page.values("perfloop_system_cpu_seconds_total")), rel=0.01)
+    assert not re.search("duplicate|out-of-order|out of order", prometheus.log.read_text(), re.IGNORECASE)
 
 
 def test_two_collectors_of_one_series_are_refused(tmp_path: Path) -> None:

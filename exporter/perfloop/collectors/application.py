@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -59,7 +60,8 @@ class ApplicationCollector:
             status, seconds = get(self._url, timeout_seconds=self._timeout_seconds)
         except OSError as error:
             self._failures += 1
-            raise Unavailable(f"{self._url}: {error}") from error
+            # The address may hold a token; the component says which one it is.
+            raise Unavailable(str(error)) from error
         self._duration.observe(seconds)
         as_expected = status == self._expect_status if self._expect_status else status < 400
         self._failures += not as_expected
@@ -81,21 +83,18 @@ def get(url: str, *, timeout_seconds: float) -> tuple[int, float]:
     """Return status and seconds of one GET. Raises OSError for whatever keeps the answer away."""
     from http.client import HTTPConnection, HTTPException, HTTPSConnection  # noqa: PLC0415 - 5 MB, only if configured
 
-    parts = urlsplit(url)
-    connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-    connection = connect(parts.netloc, timeout=timeout_seconds)
     started_at = time.perf_counter()
     try:
-        connection.request(
-            "GET", parts._replace(scheme="", netloc="", fragment="").geturl() or "/", headers={"User-Agent": "perfloop"}
-        )
-        answer = connection.getresponse()
-        while answer.read(_CHUNK_BYTES):
-            # The socket's own limit is for one piece; this one is for the whole answer.
-            if time.perf_counter() - started_at > timeout_seconds:
-                raise TimeoutError(f"the answer was not complete after {timeout_seconds:g} s")
-    except HTTPException as error:
-        raise OSError(f"not HTTP: {type(error).__name__}") from error
-    finally:
-        connection.close()
+        parts = urlsplit(url)
+        connect = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        with closing(connect(parts.netloc, timeout=timeout_seconds)) as connection:
+            target = parts._replace(scheme="", netloc="", fragment="").geturl() or "/"
+            connection.request("GET", target, headers={"User-Agent": "perfloop"})
+            answer = connection.getresponse()
+            while answer.read(_CHUNK_BYTES):
+                # The socket's own limit is for one piece; this one is for the whole answer.
+                if time.perf_counter() - started_at > timeout_seconds:
+                    raise TimeoutError(f"the answer was not complete after {timeout_seconds:g} s")
+    except (HTTPException, ValueError) as error:
+        raise OSError(f"no HTTP: {type(error).__name__}") from error
     return answer.status, time.perf_counter() - started_at

@@ -48,7 +48,7 @@ class ConnectCollector:
         self._connects += 1
         try:
             self._duration.observe(self._connect())
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             self._failures += 1
             raise Unavailable(f"{self._address}: {error}") from error
         return self._samples(up=1)

@@ -35,14 +35,14 @@ FAMILIES = (
 
 
 class Source(Collector, Protocol):
-    """A collector that can be guarded.
-
-    `may_hang` is false for what the kernel answers from its own memory: that is read in the scrape's thread, because
-    handing it to another one takes longer than reading it.
-    """
+    """A collector that can be guarded."""
 
     @property
-    def may_hang(self) -> bool: ...
+    def may_hang(self) -> bool:
+        """False for what the kernel answers from its own memory.
+
+        That is read in the scrape's thread: handing it to another one takes longer than reading it.
+        """
 
     def down(self) -> Samples:
         """Return what is known without asking the source: `up` 0, and the counters of past probes."""
@@ -184,7 +184,10 @@ class Guard:
             return self._gather(open_round) if open_round.collected is None else open_round.collected
 
     def close(self) -> None:
-        """End the threads; a hung one ends when its target lets it go."""
+        """Close the open round and end the threads; a hung one ends when its target lets it go."""
+        with self._lock:
+            if self._round is not None:
+                self._gather(self._round)
         for watch in self._watches:
             watch.stop()
 

@@ -6,7 +6,7 @@
     yield from self._disks.render([(b"vda",), (b"vdb",)], [(b"10", b"7", b"1200"), (b"3", b"0", b"40")])
 
 There is one label set per row and one token per family in each row. Tokens are numbers as bytes, mostly just as the
-source wrote them. The template is rebuilt only when label sets or values appear or go: a scrape costs one `%` per block.
+source wrote them. The template is rebuilt only when label sets or values appear or go: a scrape costs one `%` a block.
 """
 
 from __future__ import annotations
