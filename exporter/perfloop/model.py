@@ -50,7 +50,8 @@ class CatalogueMetric(Struct, frozen=True, kw_only=True):
     """One entry of the catalogue: a name users know, the PromQL behind it, and how to read it.
 
     `expr` may hold `$range`, which the compiler replaces with the range of rates. `across` joins the series of one
-    component into the single one that an objective needs. The recorded series is `perfloop:<name>`.
+    component into the single one that an objective needs. `per` says what the series are labelled with. The recorded
+    series is `perfloop:<name>`.
     """
 
     name: str
@@ -60,6 +61,7 @@ class CatalogueMetric(Struct, frozen=True, kw_only=True):
     help: str
     across: Literal["avg", "sum", "max", "min"] = "max"
     scale: Scale = Scale.RATIO
+    per: Literal["component", "host"] = "component"
 
     @property
     def series(self) -> str:
@@ -233,10 +235,14 @@ class Keep(StrEnum):
 
 
 class Objective(Struct, frozen=True, kw_only=True):
-    """What the action must improve: a catalogue name, and by which share at least."""
+    """What the action must improve: a catalogue name, and by which share at least.
+
+    `matchers` select its series; none means those of the component that is acted on.
+    """
 
     metric: str
     direction: Direction
+    matchers: tuple[str, ...] = ()
     impact_threshold_ratio: float = 0.10
     scale: Scale = Scale.RATIO
 
@@ -246,6 +252,7 @@ class Guard(Struct, frozen=True, kw_only=True):
 
     metric: str
     direction: Direction
+    matchers: tuple[str, ...] = ()
     margin_ratio: float = 0.10
     hard_limit: float | None = None
     scale: Scale = Scale.RATIO

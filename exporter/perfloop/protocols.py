@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 from perfloop.model import (
@@ -145,6 +145,11 @@ class Store(Protocol):
     def episode(self, episode_id: int) -> Episode:
         """Return one episode. Raises NotFound."""
 
+    def close_silent(
+        self, *, firing: Collection[tuple[str, str]], rules: Collection[str], opened_before: float, now: float
+    ) -> list[Episode]:
+        """Close the open episodes of these rules whose (rule, component) does not fire; return them."""
+
     def prune(self, *, before: float) -> None:
         """Forget resolved alerts that were last delivered before a time; episodes and executions stay."""
 
@@ -204,6 +209,13 @@ class Steering(Protocol):
 
     def release(self, execution_id: str) -> Execution:
         """Accept what stands at a locked component."""
+
+
+class AlertSource(Protocol):
+    """Where one can ask which alerts there are, without waiting to be told: the Prometheus HTTP API."""
+
+    def alert_labels(self) -> list[Mapping[str, str]]:
+        """Return the labels of every pending or firing alert. Raises Unavailable."""
 
 
 class SeriesSource(Protocol):

@@ -22,7 +22,7 @@ from perfloop.optimizer.policy import Budget
 from perfloop.protocols import Driver, DriverFactory
 from perfloop.stores import SqlStore
 from perfloop.testing import FakeClock, Fault, FaultyDriver
-from tests.optimizer.loop import POLICY, POOL, ScriptedEvaluator, firing, judged
+from tests.optimizer.loop import POLICY, POOL, Alerts, ScriptedEvaluator, firing, judged
 
 
 class DyingStore(SqlStore):
@@ -54,6 +54,8 @@ def make_controller(
     store = DyingStore(folder / "perfloop.db")
     parts = Parts(
         policies=[POLICY],
+        own_rules=frozenset(),
+        alert_source=Alerts(),
         components=frozenset(components),
         executors={"database": Database(components, connect=connect)},
         evaluator=ScriptedEvaluator(judged(verdict)),

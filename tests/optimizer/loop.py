@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from perfloop.errors import PerfloopError
+from perfloop.errors import PerfloopError, Unavailable
 from perfloop.executors.database import Database
 from perfloop.model import (
     Alert,
@@ -96,11 +96,24 @@ def resolved(alert: Alert, *, ends_at: float) -> Alert:
     return replace(alert, status=AlertStatus.RESOLVED, ends_at=ends_at)
 
 
+class Alerts:
+    """A Prometheus that does not answer, or says what the test wants."""
+
+    def __init__(self) -> None:
+        self.labels: list[Mapping[str, str]] | None = None
+
+    def alert_labels(self) -> list[Mapping[str, str]]:
+        if self.labels is None:
+            raise Unavailable("the test has no Prometheus")
+        return self.labels
+
+
 class Loop:
     """Everything a test of the loop touches."""
 
     def __init__(self, folder: Path, *policies: Policy, evaluator: ScriptedEvaluator | None = None) -> None:
         self.clock = FakeClock()
+        self.alerts = Alerts()
         self.store = SqlStore(folder / "perfloop.db")
         self.evaluator = evaluator or ScriptedEvaluator()
         self.policies = policies or (POLICY,)
@@ -125,6 +138,8 @@ class Loop:
 
         return Parts(
             policies=self.policies,
+            own_rules=frozenset({"pool_wait"}),
+            alert_source=self.alerts,
             components=frozenset(components),
             executors={"database": Database(components, connect=connect)},
             evaluator=self.evaluator,

@@ -147,6 +147,30 @@ def test_one_of_two_severities_resolving_leaves_the_episode_open(make: Callable[
     assert loop.store.episode(1).closed_at is not None
 
 
+def test_an_episode_whose_resolution_was_never_delivered_is_closed_by_asking_prometheus(
+    make: Callable[..., Loop],
+) -> None:
+    loop = make(replace(POLICY, mode=Mode.OBSERVE))
+    loop.deliver(firing(), firing(component="billing-pool"), firing(rule="foreign"))
+
+    loop.alerts.labels = [{"rule": "pool_wait", "component": "billing-pool", "severity": "warning"}]
+    loop.run(200)
+    closed = [loop.store.episode(i).closed_at is not None for i in (1, 2, 3)]
+    loop.deliver(firing(starts_at=500.0))
+
+    assert closed == [True, False, False], "the other one fires, and of the foreign rule Prometheus cannot know"
+    assert loop.store.episode(4).component == POOL
+
+
+def test_no_episode_is_closed_while_prometheus_does_not_answer(make: Callable[..., Loop]) -> None:
+    loop = make(replace(POLICY, mode=Mode.OBSERVE))
+    loop.deliver(firing())
+
+    loop.run(200)
+
+    assert loop.store.episode(1).closed_at is None
+
+
 # -- modes and people --------------------------------------------------------------------------------------------------
 
 

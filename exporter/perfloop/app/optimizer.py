@@ -101,11 +101,14 @@ class Optimizer:
         components = {
             name: component_of(config, name, base=self._base, environ=self._environ) for name in config.components
         }
+        prometheus = PrometheusClient(config.prometheus.url)
         parts = Parts(
+            own_rules=frozenset(config.performance_collection.alert_thresholds),
+            alert_source=prometheus,
             policies=[build_policy(section, config, metrics) for section in config.policies],
             components=frozenset(components),
             executors={name: executor(components, connect=connect) for name, executor in EXECUTORS.items()},
-            evaluator=PrometheusEvaluator(PrometheusClient(config.prometheus.url), catalogue=metrics),
+            evaluator=PrometheusEvaluator(prometheus, catalogue=metrics),
             budget=Budget(
                 max_concurrent=config.optimization.max_concurrent_optimizations,
                 actions_per_hour=config.optimization.actions_per_hour,
@@ -132,6 +135,7 @@ def build_policy(section: PolicySection, config: Config, metrics: Mapping[str, C
         parameters={name: _step(value) for name, value in section.parameters.items()},
         objective=Objective(
             metric=objective.name,
+            matchers=section.objective.match,
             direction=objective.direction,
             scale=objective.scale,
             impact_threshold_ratio=section.objective.impact_threshold or config.optimization.impact_threshold,
@@ -139,6 +143,7 @@ def build_policy(section: PolicySection, config: Config, metrics: Mapping[str, C
         guards=tuple(
             Guard(
                 metric=guard.metric,
+                matchers=guard.match,
                 direction=metrics[guard.metric].direction,
                 scale=metrics[guard.metric].scale,
                 margin_ratio=guard.margin_ratio,

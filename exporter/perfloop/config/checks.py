@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Iterable
 
 from perfloop.config.aggregations import check_aggregations
+from perfloop.config.names import check_known
+from perfloop.config.policies import check_policies
 from perfloop.config.reader import Document
-from perfloop.config.schema import AlertThreshold, Config, PolicySection, Secret
-from perfloop.errors import ConfigInvalid
-from perfloop.executors import EXECUTORS
-from perfloop.optimizer.matchers import parse_matcher
+from perfloop.config.schema import AlertThreshold, Config, Secret
 from perfloop.rules.catalogue import catalogue
 from perfloop.rules.thresholds import Operator
 
@@ -24,7 +21,7 @@ def check(document: Document, config: Config) -> None:
     metrics = catalogue(config.metrics)
     for name, threshold in config.performance_collection.alert_thresholds.items():
         path = f"performance_collection.alert_thresholds.{name}"
-        _check_known(document, path, name, metrics, "metric")
+        check_known(document, path, name, metrics, "metric")
         _check_threshold(document, path, threshold)
     _check_times(document, config)
     check_aggregations(document, config, metrics)
@@ -33,9 +30,7 @@ def check(document: Document, config: Config) -> None:
     for name, component in config.components.items():
         if component.password is not None:
             _check_secret(document, f"components.{name}.password", component.password)
-    _check_unique(document, config)
-    for i, policy in enumerate(config.policies):
-        _check_policy(document, f"policies[{i}]", policy, config, metrics)
+    check_policies(document, config, metrics)
 
 
 def _check_threshold(document: Document, path: str, threshold: AlertThreshold) -> None:
@@ -83,61 +78,6 @@ def _check_addresses(document: Document, config: Config) -> None:
             document.report(path, f"expected HOST:PORT, as Prometheus reads no UNIX sockets, got {address!r}")
 
 
-def _check_policy(document: Document, path: str, policy: PolicySection, config: Config, metrics: Iterable[str]) -> None:
-    _check_known(document, f"{path}.executor", policy.executor, EXECUTORS, "executor")
-    _check_known(document, f"{path}.objective.metric", policy.objective.metric, metrics, "metric")
-    for i, guard in enumerate(policy.guards):
-        _check_known(document, f"{path}.guards[{i}].metric", guard.metric, metrics, "metric")
-    if policy.component is not None:
-        _check_known(document, f"{path}.component", policy.component, config.components, "component")
-    _check_parameters(document, path, policy, config)
-    for i, matcher in enumerate(policy.match):
-        try:
-            parse_matcher(matcher)
-        except ConfigInvalid as error:
-            document.report(f"{path}.match[{i}]", str(error))
-
-
-def _check_parameters(document: Document, path: str, policy: PolicySection, config: Config) -> None:
-    """Report a component that the executor cannot act on, and parameters that it does not have there."""
-    executor, component = EXECUTORS.get(policy.executor), config.components.get(policy.component or "")
-    if executor is None:
-        return
-    drivers = executor.parameters
-    if component is not None and component.driver not in drivers:
-        expected = f"{policy.executor} acts on {' and '.join(drivers)}"
-        document.report(f"{path}.component", f"{expected}, not on {component.driver}, which {policy.component} is")
-        return
-    known = drivers[component.driver] if component else [name for table in drivers.values() for name in table]
-    for name in policy.parameters:
-        place = f"{path}.parameters.{name}"
-        if name in executor.elsewhere:
-            document.report(place, f"cannot be set here; {executor.elsewhere[name]}")
-        else:
-            _check_known(document, place, name, known, "parameter")
-
-
 def _check_secret(document: Document, path: str, secret: Secret) -> None:
     if (secret.file is None) == (secret.env is None):
         document.report(path, "expected exactly one of file and env")
-
-
-def _check_unique(document: Document, config: Config) -> None:
-    seen: set[str] = set()
-    for i, policy in enumerate(config.policies):
-        if policy.name in seen:
-            document.report(f"policies[{i}].name", f"another policy is already called {policy.name}")
-        seen.add(policy.name)
-
-
-def _check_known(document: Document, path: str, name: str, known: Iterable[str], what: str) -> None:
-    names = list(known)
-    if name in names:
-        return
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = (
-        f"did you mean {close[0]}?"
-        if close
-        else f"expected one of {', '.join(sorted(names)) or 'none, as none is configured'}"
-    )
-    document.report(path, f"there is no {what} {name!r}; {hint}")

@@ -184,22 +184,28 @@ class Metric(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     help: str = ""
     across: Literal["avg", "sum", "max", "min"] = "max"
     scale: Scale = Scale.RATIO
+    per: Literal["component", "host"] = "component"
 
 
 # -- what is done ------------------------------------------------------------------------------------------------------
 
 
 class ObjectiveSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The catalogue metric that an action must improve, and by which share at least."""
+    """The catalogue metric that an action must improve, and by which share at least.
+
+    `match` says whose, as Alertmanager writes matchers; by default the component that is acted on.
+    """
 
     metric: MetricName
+    match: tuple[str, ...] = ()
     impact_threshold: Share | None = None
 
 
 class GuardSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A catalogue metric that an action must not harm."""
+    """A catalogue metric that an action must not harm; `match` as in the objective."""
 
     metric: MetricName
+    match: tuple[str, ...] = ()
     margin_ratio: Ratio = 0.10
     hard_limit: float | None = None
 

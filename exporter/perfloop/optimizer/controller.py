@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 _DAY_SECONDS = 86400.0
 _ERROR_WAIT_SECONDS = 10.0
+_RECONCILE_SECONDS = 60.0
 _KEEP_ALERTS_SECONDS = 7 * _DAY_SECONDS
 
 
@@ -32,7 +33,7 @@ class Controller:
         self._store, self._clock = store, clock
         self._parts = parts
         self._wake = threading.Event()
-        self._pruned_at = 0.0
+        self._pruned_at = self._reconciled_at = 0.0
         self.last_tick_at = 0.0
 
     # -- running -------------------------------------------------------------------------------------------------------
@@ -60,6 +61,8 @@ class Controller:
     def tick(self) -> None:
         """Decide what is to be decided and advance what is due."""
         now = self._clock()
+        if abs(now - self._reconciled_at) > _RECONCILE_SECONDS:
+            self._reconcile(now)
         for episode in self._store.episodes_due(now=now):
             self._decide(episode)
         due = [e for e in self._store.executions(active=True) if _is_due(e, now)]
@@ -70,6 +73,27 @@ class Controller:
             self._store.prune(before=now - _KEEP_ALERTS_SECONDS)
             self._pruned_at = now
         self.last_tick_at = now
+
+    def _reconcile(self, now: float) -> None:
+        """Close episodes that no longer fire though nobody said so.
+
+        Alertmanager does not deliver the resolution of an alert that was inhibited when it ended, nor what it had to
+        give up; without this, such an episode would stay open, and the next firing would pass for a repetition.
+        """
+        self._reconciled_at = now
+        parts = self._parts
+        try:
+            labels = parts.alert_source.alert_labels()
+        except PerfloopError as error:
+            logger.info("open episodes cannot be compared with Prometheus", extra={"reason": str(error)})
+            return
+        firing = {(found.get("rule", ""), found.get("component", "")) for found in labels}
+        closed = self._store.close_silent(
+            firing=firing, rules=parts.own_rules, opened_before=now - _RECONCILE_SECONDS, now=now
+        )
+        for episode in closed:
+            fields = {"episode": episode.id, "rule": episode.rule, "component": episode.component}
+            logger.info("episode closed: prometheus has no such alert", extra=fields)
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 

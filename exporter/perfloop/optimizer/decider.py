@@ -8,16 +8,21 @@ from dataclasses import dataclass
 from perfloop.errors import ActionRefused, Rejected, Temporary
 from perfloop.model import Action, Change, Decision, Episode, Mode, Outcome, Policy
 from perfloop.optimizer.policy import Budget, Choice, History, choose, objection
-from perfloop.protocols import Evaluator, Executor
+from perfloop.protocols import AlertSource, Evaluator, Executor
 
 _OUTCOMES = {Mode.SUGGEST: Outcome.SUGGEST, Mode.APPROVE: Outcome.ASK, Mode.AUTO: Outcome.ACT}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """What the configuration says; swapped as a whole when it is reloaded."""
+    """What the configuration says; swapped as a whole when it is reloaded.
+
+    `own_rules` are those that `alert_source` evaluates; of others it cannot know whether they fire.
+    """
 
     policies: Sequence[Policy]
+    own_rules: frozenset[str]
+    alert_source: AlertSource
     components: frozenset[str]
     executors: Mapping[str, Executor]
     evaluator: Evaluator

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from msgspec.structs import replace
 
 from perfloop.errors import ActionRefused, PerfloopError, Rejected
-from perfloop.model import Baseline, CatalogueMetric, Evaluation, Policy, Sample, Timing, Verdict
+from perfloop.model import Baseline, CatalogueMetric, Evaluation, Guard, Objective, Policy, Sample, Timing, Verdict
 from perfloop.optimizer.judge import EffectJudge
+from perfloop.optimizer.matchers import Matcher, parse_matcher
 from perfloop.protocols import Judge, SeriesSource
 
 COVERAGE_RATIO = 0.8
@@ -35,9 +36,9 @@ class PrometheusEvaluator:
         timing = policy.timing
         start = now - (timing.baseline_samples - 1) * timing.sample_seconds
         samples = {}
-        for metric in _metrics(policy):
+        for metric, selector in _selectors(policy, component).items():
             try:
-                samples[metric] = self._samples(metric, component, start=start, end=now, timing=timing)
+                samples[metric] = self._samples(metric, selector, start=start, end=now, timing=timing)
             except Rejected as error:
                 raise ActionRefused(f"{metric} of {component} cannot be measured: {error}") from error
             _require_fit(metric, component, samples[metric], timing, now=now)
@@ -67,10 +68,13 @@ class PrometheusEvaluator:
     def _after(self, policy: Policy, component: str, *, settled_at: float, end: float) -> Baseline:
         """Fetch what was recorded after the change had settled; the lookback offers older samples too."""
         timing = policy.timing
-        found = {m: self._samples(m, component, start=settled_at, end=end, timing=timing) for m in _metrics(policy)}
+        found = {
+            metric: self._samples(metric, selector, start=settled_at, end=end, timing=timing)
+            for metric, selector in _selectors(policy, component).items()
+        }
         return Baseline(samples={m: tuple(s for s in samples if s.at > settled_at) for m, samples in found.items()})
 
-    def _samples(self, metric: str, component: str, *, start: float, end: float, timing: Timing) -> tuple[Sample, ...]:
+    def _samples(self, metric: str, selector: str, *, start: float, end: float, timing: Timing) -> tuple[Sample, ...]:
         """Return the distinct samples behind a range query, each at the time when it was recorded.
 
         A range query repeats a series that has stopped for five more minutes; only `timestamp()` tells. It is asked
@@ -79,7 +83,7 @@ class PrometheusEvaluator:
         entry = self._catalogue.get(metric)
         if entry is None:
             raise ActionRefused(f"{metric} is not in the catalogue of metrics")
-        series = f"{entry.series}{{component={_quoted(component)}}}"
+        series = f"{entry.series}{{{selector}}}"
         grid = {"start": start, "end": end, "step_seconds": timing.sample_seconds}
         recorded_at = {s.at: s.value for s in self._source.query_range(f"min(timestamp({series}))", **grid)}
         values = self._source.query_range(f"{entry.across}({series})", **grid)
@@ -87,15 +91,11 @@ class PrometheusEvaluator:
         return tuple(Sample(at=at, value=value) for at, value in sorted(distinct.items()))
 
 
-def _metrics(policy: Policy) -> tuple[str, ...]:
-    """Return the objective's metric and the guards', each once."""
-    return tuple(dict.fromkeys((policy.objective.metric, *(guard.metric for guard in policy.guards))))
-
-
-def _quoted(value: str) -> str:
-    r"""Write a PromQL string. Labels are untrusted: `\`, `"` and line ends would end it."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+def _selectors(policy: Policy, component: str) -> dict[str, str]:
+    """Return the label matchers, in PromQL, of the objective's metric and of the guards', each once."""
+    own = Matcher(label="component", operator="=", value=component).promql()
+    goals: tuple[Objective | Guard, ...] = (policy.objective, *policy.guards)
+    return {goal.metric: ", ".join(parse_matcher(m).promql() for m in goal.matchers) or own for goal in goals}
 
 
 def _require_fit(metric: str, component: str, samples: tuple[Sample, ...], timing: Timing, *, now: float) -> None:

@@ -27,6 +27,11 @@ class Matcher(Struct, frozen=True, kw_only=True):
             return (found == self.value) == (self.operator == "=")
         return (re.fullmatch(self.value, found) is not None) == (self.operator == "=~")
 
+    def promql(self) -> str:
+        """Return the condition as PromQL writes it; the value may hold anything."""
+        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.label}{self.operator}"{escaped}"'
+
 
 def parse_matcher(text: str) -> Matcher:
     """Parse one matcher. Raises ConfigInvalid with what was expected."""

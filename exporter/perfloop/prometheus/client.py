@@ -111,6 +111,10 @@ class PrometheusClient:
         """Return the pending and firing alerts."""
         return self._ask("GET", "alerts", _Alerts).alerts
 
+    def alert_labels(self) -> list[Mapping[str, str]]:
+        """Return the labels of every pending or firing alert."""
+        return [alert.labels for alert in self.alerts()]
+
     def ready(self) -> bool:
         """Say whether it serves queries now. Never raises."""
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,20 @@ class SqlStore:
         if row is None:
             raise NotFound(f"there is no episode {episode_id}")
         return _episode(row)
+
+    def close_silent(
+        self, *, firing: Collection[tuple[str, str]], rules: Collection[str], opened_before: float, now: float
+    ) -> list[Episode]:
+        """Close the open episodes of these rules whose (rule, component) does not fire; return them."""
+        query = select(episodes).where(
+            episodes.c.closed_at.is_(None), episodes.c.rule.in_(rules), episodes.c.opened_at < opened_before
+        )
+        with self._transaction() as connection:
+            silent = [row for row in connection.execute(query) if (row.rule, row.component) not in firing]
+            ids = [row.id for row in silent]
+            connection.execute(update(episodes).where(episodes.c.id.in_(ids)).values(closed_at=now, decide_at=None))
+            connection.execute(update(alerts).where(alerts.c.episode_id.in_(ids)).values(status=AlertStatus.RESOLVED))
+        return [_episode(row) for row in silent]
 
     def prune(self, *, before: float) -> None:
         """Forget resolved alerts that were last delivered before a time; episodes and executions stay."""
