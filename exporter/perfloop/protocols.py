@@ -25,6 +25,7 @@ from perfloop.model import (
     RecordedDecision,
     Sample,
     Setting,
+    StoreCounts,
 )
 
 
@@ -184,6 +185,9 @@ class Store(Protocol):
 
     def log(self, execution_id: str) -> list[LogEntry]:
         """Return the history of one execution, oldest first."""
+
+    def counts(self) -> StoreCounts:
+        """Count everything, for the optimizer's own metrics."""
 
     def pause(self, reason: str | None) -> None:
         """Stop acting, for a reason that survives restarts; None resumes."""

@@ -59,9 +59,17 @@ executions = Table(
     Column("state", Text, nullable=False),
     Column("locked", Boolean, nullable=False),
     Column("created_at", Float, nullable=False),
+    # What is counted and shown as metrics, so that a scrape need not read every body.
+    Column("executor", Text, nullable=False),
+    Column("executed_at", Float),
+    Column("ended_at", Float),
+    Column("verdict", Text),
+    Column("grade", Text),
+    Column("effect_ratio", Float),
     Column("revision", Integer, nullable=False),
     Column("body", Text, nullable=False),
     Index("executions_created_at", "created_at"),
+    Index("executions_latest", "policy", "component", "executed_at"),
     # One action on one component at a time.
     Index("executions_busy", "component", unique=True, sqlite_where=text("state IN ('pending', 'running')")),
 )

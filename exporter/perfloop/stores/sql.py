@@ -25,8 +25,10 @@ from perfloop.model import (
     Receipt,
     RecordedDecision,
     State,
+    StoreCounts,
 )
 from perfloop.stores.schema import SCHEMA_VERSION, about, alerts, decisions, episodes, executions, log, metadata
+from perfloop.stores.statistics import count
 from perfloop.wording import says_the_same
 
 _ACTIVE = (State.PENDING, State.RUNNING)
@@ -221,21 +223,12 @@ class SqlStore:
         with self._transaction() as connection:
             return connection.execute(select(about.c.value).where(about.c.key == "paused")).scalar()
 
-    # -- counting, for the optimizer's own metrics ---------------------------------------------------------------------
-
-    def count_decisions(self) -> list[tuple[str, str, int]]:
-        """Return (outcome, policy, count) over all decisions."""
-        query = select(decisions.c.outcome, func.coalesce(decisions.c.policy, ""), func.count()).group_by(
-            decisions.c.outcome, decisions.c.policy
-        )
-        with self._transaction() as connection:
-            return [(row[0], row[1], row[2]) for row in connection.execute(query)]
-
-    def count_queue(self) -> int:
-        """Return how many open episodes await a decision."""
-        query = select(func.count()).where(episodes.c.closed_at.is_(None), episodes.c.decide_at.is_not(None))
-        with self._transaction() as connection:
-            return connection.execute(query).scalar_one()
+    def counts(self) -> StoreCounts:
+        """Count everything, for the optimizer's own metrics."""
+        try:
+            return count(self._engine)
+        except OperationalError as error:
+            raise Unavailable(f"the store cannot be used: {error.orig}") from error
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
@@ -330,9 +323,21 @@ def _columns(execution: Execution) -> dict[str, Any]:
         "state": execution.state,
         "locked": execution.locked,
         "created_at": execution.created_at,
+        "executor": execution.action.executor,
+        "executed_at": execution.executed_at,
+        "ended_at": execution.ended_at,
+        **_verdict_columns(execution),
         "revision": execution.revision,
         "body": _encode(execution),
     }
+
+
+def _verdict_columns(execution: Execution) -> dict[str, Any]:
+    evaluation = execution.evaluation
+    if evaluation is None or not evaluation.final:
+        return {"verdict": None, "grade": None, "effect_ratio": None}
+    ratio = evaluation.effect.ratio if evaluation.effect is not None else None
+    return {"verdict": evaluation.verdict, "grade": evaluation.grade, "effect_ratio": ratio}
 
 
 def _episode(row: Row[Any]) -> Episode:

@@ -2,35 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram
 from prometheus_client import Counter as CounterMetric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 
 from perfloop import __version__
-from perfloop.model import Execution, State
+from perfloop.model import LatestEffect, State
 from perfloop.protocols import Store
 
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
-class Counts(Store, Protocol):
-    """A store that can also count."""
-
-    def count_decisions(self) -> list[tuple[str, str, int]]:
-        """Return (outcome, policy, count) over all decisions."""
-
-    def count_queue(self) -> int:
-        """Return how many open episodes await a decision."""
-
-
 class OptimizerMetrics:
     """What happens in this process: deliveries, their duration, reloads."""
 
-    def __init__(self, store: Counts, *, last_tick_at: Callable[[], float]) -> None:
+    def __init__(self, store: Store, *, last_tick_at: Callable[[], float]) -> None:
         self.registry = CollectorRegistry()
         self.registry.register(StoreCollector(store, last_tick_at=last_tick_at))
         self.alerts = CounterMetric(
@@ -73,120 +61,82 @@ class OptimizerMetrics:
 class StoreCollector:
     """Counts what stands in the store at each scrape."""
 
-    def __init__(self, store: Counts, *, last_tick_at: Callable[[], float]) -> None:
+    def __init__(self, store: Store, *, last_tick_at: Callable[[], float]) -> None:
         self._store, self._last_tick_at = store, last_tick_at
 
     def collect(self) -> Iterable[Metric]:
         """Return the families anew, so that nothing stale survives."""
-        executions = self._store.executions()
+        counts = self._store.counts()
         yield InfoMetricFamily("perfloop_optimizer_build", "Version of the optimizer.", {"version": __version__})
-        yield self._decisions()
-        yield _states(executions)
-        yield _verdicts(executions)
-        yield _rollbacks(executions)
-        yield _effects(executions)
-        yield _changed(executions)
-        yield _durations(executions)
-        yield GaugeMetricFamily(
-            "perfloop_optimizer_queue_length", "Open episodes that await a decision.", self._store.count_queue()
+        yield _counter(
+            "perfloop_optimizer_decisions", "Decisions by outcome and policy.", ["outcome", "policy"], counts.decisions
         )
+        yield _gauge(
+            "perfloop_optimizer_executions",
+            "Executions by state.",
+            ["state"],
+            {(state,): counts.states.get(state, 0) for state in State},
+        )
+        yield _counter(
+            "perfloop_optimizer_verdicts",
+            "Verdicts of the evaluator, with the grade of what they say about causes (D: before/after only).",
+            ["policy", "executor", "verdict", "grade"],
+            counts.verdicts,
+        )
+        yield _counter(
+            "perfloop_optimizer_rollbacks",
+            "Changes that were undone.",
+            ["policy"],
+            {(policy,): count for policy, count in counts.rollbacks.items()},
+        )
+        yield from _latest(counts.latest)
+        yield GaugeMetricFamily("perfloop_optimizer_queue_length", "Open episodes that await a decision.", counts.queue)
         yield GaugeMetricFamily(
             "perfloop_optimizer_paused", "Whether acting is paused by hand.", float(self._store.paused() is not None)
         )
-        yield self._last_success(executions)
-
-    def _decisions(self) -> Metric:
-        family = CounterMetricFamily(
-            "perfloop_optimizer_decisions", "Decisions by outcome and policy.", labels=["outcome", "policy"]
-        )
-        for outcome, policy, count in self._store.count_decisions():
-            family.add_metric([outcome, policy], count)
-        return family
-
-    def _last_success(self, executions: list[Execution]) -> Metric:
-        family = GaugeMetricFamily(
+        yield _gauge(
             "perfloop_optimizer_last_success_timestamp_seconds",
             "When the controller last finished a round, applied a change, and reached a verdict.",
-            labels=["what"],
+            ["what"],
+            {
+                ("tick",): self._last_tick_at(),
+                ("apply",): max((effect.executed_at for effect in counts.latest), default=0.0),
+                ("verdict",): counts.last_verdict_at or 0.0,
+            },
         )
-        family.add_metric(["tick"], self._last_tick_at())
-        family.add_metric(["apply"], max((e.executed_at or 0.0 for e in executions), default=0.0))
-        judged = (e.ended_at or 0.0 for e in executions if e.evaluation is not None)
-        family.add_metric(["verdict"], max(judged, default=0.0))
-        return family
 
 
-def _states(executions: list[Execution]) -> Metric:
-    family = GaugeMetricFamily("perfloop_optimizer_executions", "Executions by state.", labels=["state"])
-    counts = Counter(execution.state for execution in executions)
-    for state in State:
-        family.add_metric([state], counts[state])
-    return family
-
-
-def _verdicts(executions: list[Execution]) -> Metric:
-    family = CounterMetricFamily(
-        "perfloop_optimizer_verdicts",
-        "Verdicts of the evaluator, with the grade of what they say about causes (D: before/after only).",
-        labels=["policy", "executor", "verdict", "grade"],
-    )
-    counts = Counter(
-        (e.policy.name, e.action.executor, e.evaluation.verdict.value, e.evaluation.grade.value)
-        for e in executions
-        if e.evaluation is not None and e.state.final
-    )
-    for labels, count in sorted(counts.items()):
-        family.add_metric(labels, count)
-    return family
-
-
-def _rollbacks(executions: list[Execution]) -> Metric:
-    family = CounterMetricFamily("perfloop_optimizer_rollbacks", "Changes that were undone.", labels=["policy"])
-    for policy, count in sorted(Counter(e.policy.name for e in executions if e.state is State.ROLLED_BACK).items()):
-        family.add_metric([policy], count)
-    return family
-
-
-def _effects(executions: list[Execution]) -> Metric:
-    family = GaugeMetricFamily(
+def _latest(effects: Sequence[LatestEffect]) -> Iterator[Metric]:
+    names = ["policy", "component"]
+    yield _gauge(
         "perfloop_optimizer_effect_ratio",
         "Effect that was measured last, as a share of the value before; positive is better.",
-        labels=["policy", "component"],
+        names,
+        {(e.policy, e.component): e.ratio for e in effects if e.ratio is not None},
     )
-    for (policy, component), execution in _latest(executions).items():
-        if execution.evaluation is not None and execution.evaluation.effect is not None:
-            family.add_metric([policy, component], execution.evaluation.effect.ratio)
-    return family
-
-
-def _changed(executions: list[Execution]) -> Metric:
-    family = GaugeMetricFamily(
+    yield _gauge(
         "perfloop_optimizer_execution_changed_timestamp_seconds",
-        "When a change of this policy was last in force at the component.",
-        labels=["policy", "component"],
+        "When a change of this policy was last read back at the component.",
+        names,
+        {(e.policy, e.component): e.executed_at for e in effects},
     )
-    for (policy, component), execution in _latest(executions).items():
-        if execution.executed_at is not None:
-            family.add_metric([policy, component], execution.executed_at)
-    return family
-
-
-def _durations(executions: list[Execution]) -> Metric:
-    family = GaugeMetricFamily(
+    yield _gauge(
         "perfloop_optimizer_execution_duration_seconds",
         "Time from the decision to the end of the last execution.",
-        labels=["policy", "component"],
+        names,
+        {(e.policy, e.component): e.duration_seconds for e in effects if e.duration_seconds is not None},
     )
-    for (policy, component), execution in _latest(executions).items():
-        if execution.ended_at is not None:
-            family.add_metric([policy, component], execution.ended_at - execution.created_at)
+
+
+def _counter(name: str, text: str, labels: list[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = CounterMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
     return family
 
 
-def _latest(executions: list[Execution]) -> dict[tuple[str, str], Execution]:
-    """Return the newest execution of each policy and component that got as far as a change."""
-    latest: dict[tuple[str, str], Execution] = {}
-    for execution in executions:
-        if execution.executed_at is not None:
-            latest.setdefault((execution.policy.name, execution.action.component), execution)
-    return latest
+def _gauge(name: str, text: str, labels: list[str], values: Mapping[tuple[str, ...], float]) -> Metric:
+    family = GaugeMetricFamily(name, text, labels=labels)
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
