@@ -1,4 +1,4 @@
-"""Sentences compared without their numbers: "9 of 20 samples" and "11 of 20 samples" are the same news."""
+"""Sentences for people: compared without their numbers, and rid of what would steer a terminal."""
 
 from __future__ import annotations
 
@@ -8,5 +8,10 @@ _NUMBER = re.compile(r"\d+(\.\d+)?")
 
 
 def says_the_same(one: str, other: str) -> bool:
-    """Say whether two sentences differ in their numbers only."""
+    """Say whether two sentences differ in their numbers only: "9 of 20 samples" and "11 of 20 samples" are one news."""
     return _NUMBER.sub("", one) == _NUMBER.sub("", other)
+
+
+def printable(text: str) -> str:
+    """Return text that others wrote (labels, log lines) without control characters."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import secrets
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 from urllib.parse import urlsplit
 
 from perfloop.app.compile import compile_all, retention_flag, write_all
@@ -40,11 +43,15 @@ class Stack:
     def prepare(self) -> list[Child]:
         """Make the token, compile the configuration, and return the children, not yet started.
 
-        Raises StackFailed if a port is taken or a program is missing.
+        Raises StackFailed if the folder is in use or cannot be written, a port is taken, or a program is missing.
         """
-        self._check_ports()
-        self.state.mkdir(parents=True, exist_ok=True)
-        make_token(self.file.parent, self.config)
+        try:
+            self.state.mkdir(parents=True, exist_ok=True)
+            self._lock = _lock(self.state)
+            self._check_ports()
+            make_token(self.file.parent, self.config)
+        except OSError as error:
+            raise StackFailed(f"cannot write {error.filename}: {error.strerror}") from error
         compiled = self.state / "compiled"
         write_all(compile_all(self.config, config_path=self.file, out=compiled), compiled)
         retention = retention_flag(self.config).rpartition("=")[2]
@@ -61,32 +68,21 @@ class Stack:
             self._own("optimizer", self.config.web.optimizer_address),
         ]
 
-    def readings(self, *, limit: int | None = None) -> list[Reading]:
+    def readings(self) -> list[Reading]:
         """Return what is measured now: every recorded catalogue series. Empty while Prometheus has none."""
         entries = catalogue(self.config.metrics)
+        # A plain selector would look back five minutes, to before the last restart, and call that "now".
+        recent_seconds = 2 * self.config.performance_collection.collection_interval
         try:
-            found = self._client.query('{__name__=~"perfloop:.+"}')
+            found = self._client.query(f'last_over_time({{__name__=~"perfloop:.+"}}[{recent_seconds}s])')
         except PerfloopError:
             return []
         readings = [
-            Reading(
-                metric=name,
-                about=_about(series.labels),
-                value=series.sample.value,
-                unit=entries[name].unit,
-            )
+            Reading(metric=name, about=_about(series.labels), value=series.sample.value, unit=entries[name].unit)
             for series in found
             if (name := series.labels["__name__"].removeprefix("perfloop:")) in entries
         ]
-        return sorted(readings, key=lambda reading: (reading.metric, reading.about))[:limit]
-
-    def scraped(self) -> bool:
-        """Say whether Prometheus has reached the exporter and the optimizer."""
-        try:
-            up = self._client.query('up{job=~"perfloop.*"} == 1')
-        except PerfloopError:
-            return False
-        return len(up) >= 2
+        return sorted(readings, key=lambda reading: (reading.metric, reading.about))
 
     def _own(self, name: str, address: str) -> Child:
         argv = [sys.executable, "-m", "perfloop", name, "--config.file", str(self.file)]
@@ -110,24 +106,44 @@ class Stack:
             host, _, port = address.rpartition(":")
             if host not in {"127.0.0.1", "localhost"}:
                 raise StackFailed(f"{key} is {address}: the stack runs on loopback only; use 127.0.0.1:PORT")
+            if list(addresses.values()).count(address) > 1:
+                raise StackFailed(f"{key} is {address}, and so is another address in {self.file}; each needs its own")
             if port_is_taken("127.0.0.1", int(port)):
                 raise StackFailed(f"{address} is taken by another process; end that, or change {key} in {self.file}")
 
 
 def make_token(base: Path, config: Config) -> None:
-    """Write a random token to web.token.file if there is none; readable by the owner only."""
+    """Write a random token to web.token.file if there is none; readable by the owner only, and whole or not at all."""
     if config.web.token.file is None:
         return
     path = base / config.web.token.file
     if path.exists():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.touch(mode=0o600)
-    path.write_text(secrets.token_urlsafe(32) + "\n", encoding="utf-8")
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    part.touch(mode=0o600)
+    part.write_text(secrets.token_urlsafe(32) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _lock(state: Path) -> IO[str]:
+    """Hold the folder until this process ends, however it ends."""
+    lock = (state / "up.lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.seek(0)
+        owner = lock.read().strip()
+        raise StackFailed(f"{state} is in use by another perfloop (pid {owner}); it serves one stack") from error
+    lock.truncate(0)
+    lock.write(f"{os.getpid()}\n")
+    lock.flush()
+    return lock
 
 
 def _about(labels: Mapping[str, str]) -> str:
-    for key in ("component", "device", "mountpoint", "instance"):
+    for key in ("component", "mountpoint", "device", "instance"):
         if labels.get(key):
             return labels[key]
     return ""

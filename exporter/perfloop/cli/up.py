@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -16,9 +17,13 @@ from rich.text import Text
 from perfloop.app.stack import Reading, Stack
 from perfloop.cli import config_file
 from perfloop.stack.supervisor import Supervisor
+from perfloop.wording import printable
 
-_REFRESH_SECONDS = 2.0
-_SHOWN = ("cpu_usage", "memory_usage", "disk_usage", "bandwidth_usage")
+_REFRESH_SECONDS = 1.0
+_FIRST = ("cpu_usage", "memory_usage", "disk_usage", "bandwidth_usage")
+_MOST_ROWS = 20
+_OTHER_LINES = 11  # of the overview, beside its rows
+_STYLES = {"ready": "green", "not ready": "yellow", "restarting": "red"}
 
 
 class Stop(threading.Event):
@@ -31,7 +36,8 @@ class Stop(threading.Event):
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        self.set()
+        # In a thread: the signal may find the main thread inside wait(), holding the lock that set() needs.
+        threading.Thread(target=self.set, name="stop").start()
 
 
 @click.command("up")
@@ -53,49 +59,84 @@ def command(config_file: Path, state_dir: Path) -> None:
     stop = Stop()
     stop.listen()
     stack = Stack(config_file, state=state_dir)
-    supervisor = Supervisor(stack.prepare(), say=lambda name, text: console.print(f"  {name:<14}{text}"))
-    console.print(f"Starting perfloop; data and logs are in {state_dir}")
-    supervisor.start()
+
+    def say(who: str, what: str) -> None:
+        console.print(Text(f"  {who:<14}{what}"), soft_wrap=True)
+
+    supervisor = Supervisor(stack.prepare(), say=say)
+    console.print(Text(f"Starting perfloop; data and logs are in {state_dir}"), soft_wrap=True)
     try:
-        _await_first_values(stack, stop, console)
-        _watch(stack, supervisor, stop, console)
-    finally:
+        supervisor.start(stop=stop)
+        if not stop.is_set():
+            say("measuring", _patience(stack))
+            _watch(stack, supervisor, stop, console)
         console.print("Stopping")
+    finally:
         supervisor.stop()
     console.print("Everything has ended")
 
 
-def _await_first_values(stack: Stack, stop: threading.Event, console: Console) -> None:
-    interval = stack.config.performance_collection.collection_interval
-    console.print(f"  {'measuring':<14}waits for the first values (scraped every {interval} s)")
-    while not stop.is_set() and not (stack.scraped() and stack.readings(limit=1)):
-        stop.wait(0.2)
-
-
 def _watch(stack: Stack, supervisor: Supervisor, stop: threading.Event, console: Console) -> None:
-    if not console.is_terminal:
-        console.print(_overview(stack, supervisor))
-        while not stop.wait(_REFRESH_SECONDS):
-            supervisor.watch()
+    """Keep the children alive and show them, until told to stop: in place on a terminal, else when there is news."""
+    if console.is_terminal:
+        with Live(console=console, auto_refresh=False) as live:
+            _each_second(
+                stack,
+                supervisor,
+                stop,
+                lambda rows: live.update(_overview(stack, supervisor, rows, console), refresh=True),
+            )
         return
-    with Live(_overview(stack, supervisor), console=console, auto_refresh=False) as live:
-        while not stop.wait(_REFRESH_SECONDS):
-            supervisor.watch()
-            live.update(_overview(stack, supervisor), refresh=True)
+    seen: set[str] = set()
+
+    def show(readings: Sequence[Reading]) -> None:
+        names = {reading.metric for reading in readings}
+        if names - seen:
+            seen.update(names)
+            console.print(_overview(stack, supervisor, readings, console))
+
+    _each_second(stack, supervisor, stop, show)
 
 
-def _overview(stack: Stack, supervisor: Supervisor) -> Group:
+def _each_second(
+    stack: Stack, supervisor: Supervisor, stop: threading.Event, show: Callable[[Sequence[Reading]], None]
+) -> None:
+    while not stop.is_set():
+        supervisor.watch()
+        show(stack.readings())
+        stop.wait(_REFRESH_SECONDS)
+
+
+def _overview(stack: Stack, supervisor: Supervisor, readings: Sequence[Reading], console: Console) -> Group:
     processes = Table("what", "address", "state", "pid", box=None)
     for child in supervisor.children:
         state = supervisor.state(child)
-        processes.add_row(child.name, child.address, state, str(child.pid) if state != "restarting" else "")
-    measured = Table("measured now", "of", "value", "", box=None)
-    for reading in _shown(stack.readings()):
-        measured.add_row(reading.metric, Text(reading.about), f"{reading.value:.1f}", reading.unit)
-    return Group(Text(), processes, Text(), measured, Text("\nCtrl-C ends everything."))
+        pid = str(child.pid) if child.is_alive() else ""
+        processes.add_row(child.name, Text(child.address), Text(state, style=_STYLES[state]), pid)
+    return Group("", processes, "", _measured(stack, readings, console), "\nCtrl-C ends everything.")
 
 
-def _shown(readings: list[Reading]) -> list[Reading]:
-    """Return the host's own metrics first, then those of components; at most what fits a screen."""
-    order = {name: i for i, name in enumerate(_SHOWN)}
-    return sorted(readings, key=lambda r: (order.get(r.metric, len(order)), r.metric, r.about))[:20]
+def _measured(stack: Stack, readings: Sequence[Reading], console: Console) -> Table | Text:
+    if not readings:
+        return Text(f" nothing is measured yet; {_patience(stack)}", style="dim")
+    most = min(_MOST_ROWS, max(4, console.height - _OTHER_LINES)) if console.is_terminal else _MOST_ROWS
+    table = Table("measured now", "of", box=None)
+    table.add_column("value", justify="right")
+    table.add_column("")
+    for reading in _in_order(readings)[:most]:
+        table.add_row(reading.metric, Text(printable(reading.about)), f"{reading.value:,.1f}", Text(reading.unit))
+    if len(readings) > most:
+        table.add_row(f"and {len(readings) - most} more: {stack.prometheus_url}/graph", style="dim")
+    return table
+
+
+def _in_order(readings: Sequence[Reading]) -> list[Reading]:
+    """Return the host's own metrics first, then those of components."""
+    order = {name: i for i, name in enumerate(_FIRST)}
+    return sorted(readings, key=lambda r: (order.get(r.metric, len(order)), r.metric, r.about))
+
+
+def _patience(stack: Stack) -> str:
+    """Say when values come: a scrape, then an evaluation, each at its own moment of the interval."""
+    interval = stack.config.performance_collection.collection_interval
+    return f"first values within {2 * interval} s (scraped and recorded every {interval} s), rates one scrape later"

@@ -13,16 +13,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from perfloop.errors import StackFailed
+from perfloop.wording import printable
 
-SEARCH_PATH = (
-    f"{os.defpath}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/usr/bin:/bin:"
-    "/usr/lib/postgresql/17/bin:/usr/lib/postgresql/16/bin:/usr/lib/postgresql/15/bin"
+# Where Debian puts servers that an ordinary user's PATH does not show.
+SERVER_PATH = (
+    "/usr/local/sbin:/usr/sbin:/sbin:/usr/lib/postgresql/17/bin:/usr/lib/postgresql/16/bin:/usr/lib/postgresql/15/bin"
 )
+_LONGEST_MESSAGE = 300
 
 
 def find_binary(name: str) -> str:
     """Return the full path of a program. Raises StackFailed with the command that installs it."""
-    found = shutil.which(name) or shutil.which(name, path=SEARCH_PATH)
+    found = shutil.which(name) or shutil.which(name, path=SERVER_PATH)
     if found is None:
         raise StackFailed(f"{name} is not installed; `make install` installs what perfloop needs")
     return found
@@ -102,12 +104,18 @@ class Child:
     def wait_ready(self, *, timeout_seconds: float = 30.0) -> None:
         """Wait until it serves. Raises StackFailed with the end of its log if it dies or stays silent."""
         deadline = time.monotonic() + timeout_seconds
-        while not self.is_ready():
-            if not self.is_alive():
-                raise StackFailed(f"{self.name} ended with {self.exit_code()}: {self.last_words()}")
-            if time.monotonic() > deadline:
-                raise StackFailed(f"{self.name} is not ready after {timeout_seconds:g} s: {self.last_words()}")
+        while not self.has_become_ready(deadline):
             time.sleep(0.05)
+
+    def has_become_ready(self, deadline: float) -> bool:
+        """Say whether it serves now. Raises StackFailed if it has died, or does not by the deadline (monotonic)."""
+        if not self.is_alive():
+            raise StackFailed(f"{self.name} ended with {self.exit_code()}: {self.last_words()} (log: {self.log})")
+        if self.is_ready():
+            return True
+        if time.monotonic() > deadline:
+            raise StackFailed(f"{self.name} does not become ready: {self.last_words()} (log: {self.log})")
+        return False
 
     def is_ready(self) -> bool:
         """Say whether it serves now."""
@@ -125,11 +133,12 @@ class Child:
         return self._process.poll() if self._process else None
 
     def last_words(self) -> str:
-        """Return the last line of the log, for a message."""
+        """Return the last line of the log, for a message: at most its first 300 characters, and none that steer."""
         if not self.log.exists():
             return "no log"
-        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else "nothing in its log"
+        lines = _end_of(self.log).strip().splitlines()
+        line = lines[-1] if lines else "nothing in its log"
+        return printable(line[:_LONGEST_MESSAGE])
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it runs."""
@@ -159,6 +168,12 @@ class Child:
             os.killpg(self.pid, number)
         except ProcessLookupError:
             return
+
+
+def _end_of(log: Path) -> str:
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 8192))
+        return file.read().decode("utf-8", errors="replace")
 
 
 def as_user(user: str | None) -> list[str]:

@@ -1,13 +1,15 @@
-"""Starts child processes in order, restarts those that die, and ends them all."""
+"""Starts child processes, restarts those that die, and ends them all."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 
 from perfloop.errors import StackFailed
 from perfloop.stack.process import Child
 
+_READY_SECONDS = 30.0
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
 _STABLE_SECONDS = 60.0
 
@@ -28,14 +30,18 @@ class Supervisor:
         self._restart_at: dict[str, float] = {}
         self._started_at: dict[str, float] = {}
 
-    def start(self) -> None:
-        """Start every child and wait until each serves. On a failure all are ended before StackFailed is raised."""
+    def start(self, *, stop: threading.Event | None = None) -> None:
+        """Start every child and wait until each serves, or until `stop` is set.
+
+        Raises StackFailed when one dies or stays silent; all are ended then.
+        """
+        stop = stop or threading.Event()
         try:
             for child in self.children:
                 self._start(child)
-            for child in self.children:
-                child.wait_ready()
-                self._say(child.name, f"ready in {self._clock() - self._started_at[child.name]:.1f} s")
+            waiting, deadline = self.children, time.monotonic() + _READY_SECONDS
+            while waiting and not stop.wait(0.05):
+                waiting = [child for child in waiting if not self._has_become_ready(child, deadline)]
         except BaseException:
             self.stop()
             raise
@@ -56,7 +62,7 @@ class Supervisor:
         """Say in a word how a child is."""
         if not child.is_alive():
             return "restarting"
-        return "ready" if child.is_ready() else "starting"
+        return "ready" if child.is_ready() else "not ready"
 
     def stop(self) -> None:
         """End every child, the last one first. Twice is harmless."""
@@ -70,13 +76,26 @@ class Supervisor:
         self._started_at[child.name] = self._clock()
         child.start()
 
+    def _has_become_ready(self, child: Child, deadline: float) -> bool:
+        if not child.has_become_ready(deadline):
+            return False
+        self._say(child.name, f"ready in {self._clock() - self._started_at[child.name]:.1f} s")
+        return True
+
     def _plan_restart(self, child: Child) -> None:
+        child.stop()  # what it has left behind
         deaths = self._deaths.get(child.name, 0)
         wait_seconds = _BACKOFF_SECONDS[min(deaths, len(_BACKOFF_SECONDS) - 1)]
         self._deaths[child.name] = deaths + 1
         self._restart_at[child.name] = self._clock() + wait_seconds
-        self._say(child.name, f"ended with {child.exit_code()} ({child.last_words()}); again in {wait_seconds:g} s")
+        self._say(child.name, f"{_end(child)}; again in {wait_seconds:g} s")
 
     def _forgive(self, child: Child) -> None:
         if self._deaths.get(child.name) and self._clock() - self._started_at[child.name] > _STABLE_SECONDS:
             self._deaths[child.name] = 0
+
+
+def _end(child: Child) -> str:
+    """Say how a child ended; one that was killed had no time for last words."""
+    code = child.exit_code() or 0
+    return f"killed by signal {-code}" if code < 0 else f"ended with {code}: {child.last_words()}"
