@@ -53,6 +53,19 @@ class Collector(Protocol):
         Absent is not zero: what the source does not say has no line.
         """
 
+    @property
+    def may_hang(self) -> bool:
+        """False for what the kernel answers from its own memory.
+
+        That is read in the scrape's thread: handing it to another one takes longer than reading it.
+        """
+
+    def down(self) -> Iterable[tuple[Family, bytes]]:
+        """Return what is known without asking the source: `up` 0, and the counters of past probes."""
+
+    def close(self) -> None:
+        """Let go of files and connections. Twice is harmless."""
+
 
 class Driver(Protocol):
     """Talks to one outside system: reads and writes single settings, with bounded time.

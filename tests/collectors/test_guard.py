@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from perfloop.collectors.guard import Guard, Source
+from perfloop.collectors.guard import Guard
 from perfloop.errors import Unavailable
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples
 from perfloop.model import Family, MetricType
+from perfloop.protocols import Collector
 from tests.collectors.pages import Page, page_of
 from tests.support import eventually
 
@@ -50,7 +51,7 @@ class Target:
 class Scraper:
     """Scrapes a guard as the exporter does: waits for the round, at most the budget."""
 
-    def __init__(self, *sources: Source, budget_seconds: float) -> None:
+    def __init__(self, *sources: Collector, budget_seconds: float) -> None:
         self.complete = threading.Event()
         self.guard = Guard(sources, budget_seconds=budget_seconds, notify=self.complete.set)
         self._budget_seconds = budget_seconds
@@ -71,7 +72,7 @@ class Scraper:
 def scraper() -> Iterator[Callable[..., Scraper]]:
     made: list[Scraper] = []
 
-    def make(*sources: Source, budget_seconds: float = 0.3) -> Scraper:
+    def make(*sources: Collector, budget_seconds: float = 0.3) -> Scraper:
         made.append(Scraper(*sources, budget_seconds=budget_seconds))
         return made[-1]
 

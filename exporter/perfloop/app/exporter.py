@@ -17,7 +17,7 @@ from perfloop.collectors.application import ApplicationCollector
 from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.exporter import ExporterCollector, Reload
 from perfloop.collectors.filesystem import FilesystemCollector
-from perfloop.collectors.guard import Guard, Round, Source
+from perfloop.collectors.guard import Guard, Round
 from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.system import SystemCollector
 from perfloop.config import Config, component_of, load
@@ -25,7 +25,7 @@ from perfloop.errors import ConfigInvalid, StackFailed
 from perfloop.exposition.http import MIN_GZIP_BYTES, Request, Response, error_response, gzip
 from perfloop.exposition.server import BACKLOG, Deferred, Server
 from perfloop.exposition.text import CONTENT_TYPE, render_page
-from perfloop.protocols import Clock
+from perfloop.protocols import Clock, Collector
 
 logger = logging.getLogger(__name__)
 
@@ -94,11 +94,11 @@ class Exporter:
         self._guard = self._guarded(config, sources)
         logger.info("configuration reloaded")
 
-    def _guarded(self, config: Config, sources: list[Source]) -> Guard:
+    def _guarded(self, config: Config, sources: list[Collector]) -> Guard:
         self._budget_seconds = config.collectors.target_timeout_seconds
         return Guard(sources, budget_seconds=self._budget_seconds, notify=self._server.wake)
 
-    def _build(self, config: Config) -> list[Source]:
+    def _build(self, config: Config) -> list[Collector]:
         own = ExporterCollector(lambda: self._last_reload)
         return [own, *build_collectors(config, base=self._base, environ=self._environ)]
 
@@ -162,9 +162,9 @@ _ROUTES = {
 }
 
 
-def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) -> list[Source]:
+def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) -> list[Collector]:
     """Make the collectors that the configuration asks for. Raises ConfigInvalid."""
-    wanted, sources = config.collectors, list[Source]()
+    wanted, sources = config.collectors, list[Collector]()
     if wanted.system.enabled:
         sources += [SystemCollector(), FilesystemCollector()]
     if wanted.network.enabled:
@@ -177,7 +177,7 @@ def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) 
         ]
     for name, section in config.components.items():
         if section.measure:
-            make: Callable[..., Source] = COLLECTORS[section.driver]
+            make: Callable[..., Collector] = COLLECTORS[section.driver]
             sources.append(make(component_of(config, name, base=base, environ=environ)))
     _check_unique(sources)
     return sources
@@ -205,7 +205,7 @@ def listen(address: str) -> socket.socket:
         raise StackFailed(f"cannot listen on {address}: {reason}") from error
 
 
-def _check_unique(sources: list[Source]) -> None:
+def _check_unique(sources: list[Collector]) -> None:
     """Two collectors of one kind for one component would write the same series twice."""
     seen: set[tuple[str, str]] = set()
     for source in sources:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from enum import Enum
 from queue import SimpleQueue
-from typing import Protocol
 
 from perfloop.errors import PerfloopError
 from perfloop.exposition.block import Block
@@ -34,23 +33,6 @@ FAMILIES = (
 )
 
 
-class Source(Collector, Protocol):
-    """A collector that can be guarded."""
-
-    @property
-    def may_hang(self) -> bool:
-        """False for what the kernel answers from its own memory.
-
-        That is read in the scrape's thread: handing it to another one takes longer than reading it.
-        """
-
-    def down(self) -> Samples:
-        """Return what is known without asking the source: `up` 0, and the counters of past probes."""
-
-    def close(self) -> None:
-        """Let go of files and connections. Twice is harmless."""
-
-
 class Order(Enum):
     """What a watch's thread is told."""
 
@@ -65,7 +47,7 @@ class Watch:
     yes. A run that was late but ended well is forgiven once, so that a target that was merely paused is back at once.
     """
 
-    def __init__(self, source: Source, *, finished: Callable[[Watch], None], budget_seconds: float) -> None:
+    def __init__(self, source: Collector, *, finished: Callable[[Watch], None], budget_seconds: float) -> None:
         self.source, self._finished, self._budget_seconds = source, finished, budget_seconds
         self.running, self.trusted, self.success, self.seconds = False, True, False, 0.0
         self.started_at, self.samples = 0.0, list[tuple[Family, bytes]]()
@@ -150,7 +132,7 @@ class Guard:
     """Runs collectors side by side within a budget; `notify` is called from any thread when a round is complete."""
 
     def __init__(
-        self, sources: Sequence[Source], *, budget_seconds: float = 0.5, notify: Callable[[], None] = lambda: None
+        self, sources: Sequence[Collector], *, budget_seconds: float = 0.5, notify: Callable[[], None] = lambda: None
     ) -> None:
         self._notify, self._budget_seconds, self._lock = notify, budget_seconds, threading.Lock()
         self._round: Round | None = None

@@ -1,0 +1,78 @@
+"""The vocabulary: frozen structs that travel between the parts.
+
+Times are Unix seconds and end in `_at`; durations end in `_seconds`; shares of one end in `_ratio`.
+"""
+
+from __future__ import annotations
+
+from perfloop.model.alerts import Alert, AlertStatus, Episode, Receipt
+from perfloop.model.changes import Change, Component, Probe, Reversibility, Setting, Step
+from perfloop.model.counts import LatestEffect, StoreCounts
+from perfloop.model.executions import (
+    Baseline,
+    Effect,
+    Evaluation,
+    Execution,
+    Grade,
+    GuardResult,
+    LogEntry,
+    Phase,
+    State,
+    Verdict,
+)
+from perfloop.model.measuring import CatalogueMetric, Direction, Family, MetricType, Sample, Scale
+from perfloop.model.policies import (
+    Action,
+    Decision,
+    Guard,
+    Keep,
+    Limits,
+    Mode,
+    Objective,
+    Outcome,
+    Policy,
+    RecordedDecision,
+    Timing,
+)
+
+__all__ = [
+    "Action",
+    "Alert",
+    "AlertStatus",
+    "Baseline",
+    "CatalogueMetric",
+    "Change",
+    "Component",
+    "Decision",
+    "Direction",
+    "Effect",
+    "Episode",
+    "Evaluation",
+    "Execution",
+    "Family",
+    "Grade",
+    "Guard",
+    "GuardResult",
+    "Keep",
+    "LatestEffect",
+    "Limits",
+    "LogEntry",
+    "MetricType",
+    "Mode",
+    "Objective",
+    "Outcome",
+    "Phase",
+    "Policy",
+    "Probe",
+    "Receipt",
+    "RecordedDecision",
+    "Reversibility",
+    "Sample",
+    "Scale",
+    "Setting",
+    "State",
+    "Step",
+    "StoreCounts",
+    "Timing",
+    "Verdict",
+]

@@ -1,0 +1,70 @@
+"""What is measured: metric families, catalogue entries, samples."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+
+class MetricType(StrEnum):
+    """The types of the text format; `info` is a gauge that is always one."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+    INFO = "info"
+
+
+class Family(Struct, frozen=True, kw_only=True):
+    """One metric family as it is declared, once: full name, type, help that names the source, and label names."""
+
+    name: str
+    type: MetricType
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+class Direction(StrEnum):
+    """Which way is better for a metric."""
+
+    LOWER = "lower"
+    HIGHER = "higher"
+
+
+class Scale(StrEnum):
+    """How a metric is compared: `ratio` by its logarithm (latency, throughput), `raw` by differences (counts)."""
+
+    RATIO = "ratio"
+    RAW = "raw"
+
+
+class CatalogueMetric(Struct, frozen=True, kw_only=True):
+    """One entry of the catalogue: a name users know, the PromQL behind it, and how to read it.
+
+    `expr` may hold `$range`, which the compiler replaces with the range of rates. `across` joins the series of one
+    component into the single one that an objective needs. `per` says what the series are labelled with. The recorded
+    series is `perfloop:<name>`.
+    """
+
+    name: str
+    expr: str
+    unit: str
+    direction: Direction
+    help: str
+    across: Literal["avg", "sum", "max", "min"] = "max"
+    scale: Scale = Scale.RATIO
+    per: Literal["component", "host"] = "component"
+
+    @property
+    def series(self) -> str:
+        """Name of the recorded series."""
+        return f"perfloop:{self.name}"
+
+
+class Sample(Struct, frozen=True, kw_only=True):
+    """One value of one series at one time."""
+
+    at: float
+    value: float
