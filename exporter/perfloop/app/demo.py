@@ -139,8 +139,7 @@ class Demo:
             if entry.component != self._scenario.component:
                 continue
             self._once("received", f"episode {entry.episode_id}: {entry.rule} on {entry.component}")
-            outcome = "waits" if entry.decision.retry else entry.decision.outcome
-            self._once("decided", f"{outcome}: {entry.decision.reason}")
+            self._once("waits" if entry.decision.retry else "decided", entry.decision.reason)
             if entry.decision.outcome is Outcome.REFUSE and not entry.decision.retry:
                 raise StackFailed(f"the optimizer refused: {entry.decision.reason}")
 
@@ -162,8 +161,8 @@ class Demo:
             self._say("measured", f"{self._scenario.metric} of {self._scenario.component} is {value:.1f}")
 
     def _once(self, who: str, what: str) -> None:
-        if who + what not in self._told:
-            self._told.add(who + what)
+        if what not in self._told:
+            self._told.add(what)
             self._say(who, what)
 
     # -- checking ------------------------------------------------------------------------------------------------------

@@ -192,10 +192,11 @@ def _is_kept(execution: Execution, evaluation: Evaluation) -> bool:
 
 def _news(execution: Execution, evaluation: Evaluation) -> str:
     """Return what the log should hold: another look, or another reason to wait; not each sample that came."""
-    looked_again = evaluation.effect is not None and (
-        execution.evaluation is None or evaluation.effect != execution.evaluation.effect
-    )
-    return evaluation.reason if looked_again or not says_the_same(evaluation.reason, execution.reason) else ""
+    last = execution.evaluation
+    if last is None:
+        return evaluation.reason if evaluation.effect is not None else ""
+    looked_again = evaluation.effect is not None and evaluation.effect != last.effect
+    return evaluation.reason if looked_again or not says_the_same(evaluation.reason, last.reason) else ""
 
 
 def _go(execution: Execution, phase: Phase, now: float, **fields: Any) -> Execution:  # noqa: ANN401 - struct fields
