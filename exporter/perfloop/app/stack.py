@@ -69,12 +69,13 @@ class Stack:
         ]
 
     def readings(self) -> list[Reading]:
-        """Return what is measured now: every recorded catalogue series. Empty while Prometheus has none."""
+        """Return what is measured now: every recorded catalogue series. Empty while no exporter answers Prometheus."""
         entries = catalogue(self.config.metrics)
         # A plain selector would look back five minutes, to before the last restart, and call that "now".
-        recent_seconds = 2 * self.config.performance_collection.collection_interval
+        recent = f"[{2 * self.config.performance_collection.collection_interval}s]"
+        measured, answers = f'last_over_time({{__name__=~"perfloop:.+"}}{recent})', f'up{{job="perfloop"}}{recent}'
         try:
-            found = self._client.query(f'last_over_time({{__name__=~"perfloop:.+"}}[{recent_seconds}s])')
+            found = self._client.query(f"{measured} and on () (last_over_time({answers}) == 1)")
         except PerfloopError:
             return []
         readings = [

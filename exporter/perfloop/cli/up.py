@@ -20,6 +20,7 @@ from perfloop.stack.supervisor import Supervisor
 from perfloop.wording import printable
 
 _REFRESH_SECONDS = 1.0
+_FIRST_SCRAPE_SECONDS = 5  # so long Prometheus collects its targets before it begins
 _FIRST = ("cpu_usage", "memory_usage", "disk_usage", "bandwidth_usage")
 _MOST_ROWS = 20
 _OTHER_LINES = 11  # of the overview, beside its rows
@@ -139,4 +140,5 @@ def _in_order(readings: Sequence[Reading]) -> list[Reading]:
 def _patience(stack: Stack) -> str:
     """Say when values come: a scrape, then an evaluation, each at its own moment of the interval."""
     interval = stack.config.performance_collection.collection_interval
-    return f"first values within {2 * interval} s (scraped and recorded every {interval} s), rates one scrape later"
+    within = _FIRST_SCRAPE_SECONDS + 2 * interval
+    return f"first values within {within} s (scraped and recorded every {interval} s), rates one scrape later"
