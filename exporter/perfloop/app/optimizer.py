@@ -12,6 +12,7 @@ from typing import IO
 
 import uvicorn
 
+from perfloop.app.exporter import listen
 from perfloop.config import Config, component_of, load, read_secret
 from perfloop.config.schema import PolicySection
 from perfloop.drivers import connect
@@ -52,8 +53,8 @@ class Optimizer:
         self._note_reload(succeeded=True)
 
     def serve(self, *, address: str | None = None) -> None:
-        """Serve HTTP and drive the controller until the process is told to end."""
-        host, _, port = (address or self._address).rpartition(":")
+        """Serve HTTP and drive the controller until the process is told to end. Raises StackFailed for a taken address."""
+        listener = listen(address or self._address)  # before anything is done: a taken port is somebody's optimizer
         api = Api(
             store=self.store,
             steering=self.controller,
@@ -62,14 +63,12 @@ class Optimizer:
             reload=self.reload,
             clock=self._clock,
         )
-        settings = uvicorn.Config(
-            api.build(), host=host.strip("[]"), port=int(port), log_config=None, access_log=False, server_header=False
-        )
+        settings = uvicorn.Config(api.build(), log_config=None, access_log=False, server_header=False)
         stop = threading.Event()
         driver = threading.Thread(target=self.controller.run, args=(stop,), name="controller")
         driver.start()
         try:
-            uvicorn.Server(settings).run()
+            uvicorn.Server(settings).run(sockets=[listener])
         finally:
             stop.set()
             self.controller.wake()

@@ -60,7 +60,7 @@ def list_(config_path: Path, limit: int, component: str | None, decisions: bool,
 @output
 @click.pass_obj
 def show(config_path: Path, action_id: str, output: str) -> None:
-    """Show one action: what it changed, how it was judged, and its history."""
+    """Show one action: its changes, its verdict and its history."""
     detail = client(config_path).action(action_id)
     if output == "json":
         click.echo(msgspec.json.encode(detail).decode())
@@ -79,8 +79,8 @@ def _verb(name: str, help_text: str) -> None:
 
 _verb("approve", "Let an action that waits for approval begin.")
 _verb("reject", "Cancel an action that waits for approval.")
-_verb("rollback", "Undo what an action changed, unless somebody else has changed it since.")
-_verb("release", "Accept what stands at a locked component, so that policies may act on it again.")
+_verb("rollback", "Undo what an action changed. What somebody else has changed since is left alone.")
+_verb("release", "Accept what stands at a locked component. Policies may act on it again.")
 
 
 @command.command("pause")
