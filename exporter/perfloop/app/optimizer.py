@@ -53,7 +53,7 @@ class Optimizer:
         self._note_reload(succeeded=True)
 
     def serve(self, *, address: str | None = None) -> None:
-        """Serve HTTP and drive the controller until the process is told to end. Raises StackFailed for a taken address."""
+        """Serve HTTP and drive the controller until told to end. Raises StackFailed if the address is taken."""
         listener = listen(address or self._address)  # before anything is done: a taken port is somebody's optimizer
         api = Api(
             store=self.store,
