@@ -85,15 +85,16 @@ def _print_report(scenario: Scenario, report: Report, console: Console) -> None:
 
 
 def _effect_table(effect: Effect) -> Table:
-    table = Table("metric", "before", "after", "effect", "interval", "samples", "effective samples", box=None)
+    confidence = f"{100 * (1 - 2 * effect.alpha):.0f} % interval"
+    table = Table("metric", "before", "after", "effect", confidence, "samples", "effective", box=None)
     table.add_row(
         effect.metric,
         f"{effect.before_mean:.4g}",
         f"{effect.after_mean:.4g}",
-        f"{100 * effect.ratio:+.1f} %",
-        f"{100 * effect.lower:+.1f} .. {100 * effect.upper:+.1f} %",
+        f"{100 * effect.ratio:+.0f} %",
+        f"{100 * effect.lower:+.0f} .. {100 * effect.upper:+.0f} %",
         f"{effect.before_samples} / {effect.after_samples}",
-        f"{effect.before_effective_samples:.1f} / {effect.after_effective_samples:.1f}",
+        f"{effect.before_effective_samples:.0f} / {effect.after_effective_samples:.0f}",
     )
     return table
 
