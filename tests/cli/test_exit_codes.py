@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from perfloop import __version__
-from tests.support import perfloop
+from perfloop.stack.process import free_port
+from perfloop.stack.servers import http_ready
+from tests.support import eventually, perfloop
 
 MISTAKE = "optimisation: {}\n"
 READERS = [["check"], ["compile", "--out", "out"], ["exporter"], ["optimizer"], ["up"], ["actions", "list"]]
@@ -78,3 +83,19 @@ def test_the_version_is_0() -> None:
     done = perfloop("--version")
 
     assert (done.returncode, done.stdout) == (0, f"perfloop, version {__version__}\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+@pytest.mark.parametrize("name", ["exporter", "optimizer"])
+def test_a_service_that_is_told_to_end_does_so_with_0(name: str, number: signal.Signals, tmp_path: Path) -> None:
+    (tmp_path / "perfloop.yml").write_text("web: {token: {file: token}}\n", encoding="utf-8")
+    (tmp_path / "token").write_text("s3cret", encoding="utf-8")
+    address = f"127.0.0.1:{free_port()}"
+    argv = [sys.executable, "-m", "perfloop", name, "--web.listen-address", address]
+    with subprocess.Popen(argv, cwd=tmp_path, stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: http_ready(f"http://{address}/-/ready"), what=f"the {name}")
+        finally:
+            process.send_signal(number)
+
+        assert process.wait(timeout=20) == 0

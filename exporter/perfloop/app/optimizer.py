@@ -50,11 +50,29 @@ class Optimizer:
         self.metrics = OptimizerMetrics(self.store, last_tick_at=lambda: self.controller.last_tick_at)
         self._clock = clock
         self._address = config.web.optimizer_address
+        self._server = self._make_server()
         self._note_reload(succeeded=True)
+
+    def stop(self) -> None:
+        """End `serve`. May come from a signal."""
+        self._server.should_exit = True
 
     def serve(self, *, address: str | None = None) -> None:
         """Serve HTTP and drive the controller until told to end. Raises StackFailed if the address is taken."""
         listener = listen(address or self._address)  # before anything is done: a taken port is somebody's optimizer
+        stop = threading.Event()
+        driver = threading.Thread(target=self.controller.run, args=(stop,), name="controller")
+        driver.start()
+        try:
+            self._server.run(sockets=[listener])
+        finally:
+            stop.set()
+            self.controller.wake()
+            driver.join()
+            self.store.close()
+            self._lock.close()
+
+    def _make_server(self) -> uvicorn.Server:
         api = Api(
             store=self.store,
             steering=self.controller,
@@ -63,18 +81,7 @@ class Optimizer:
             reload=self.reload,
             clock=self._clock,
         )
-        settings = uvicorn.Config(api.build(), log_config=None, access_log=False, server_header=False)
-        stop = threading.Event()
-        driver = threading.Thread(target=self.controller.run, args=(stop,), name="controller")
-        driver.start()
-        try:
-            uvicorn.Server(settings).run(sockets=[listener])
-        finally:
-            stop.set()
-            self.controller.wake()
-            driver.join()
-            self.store.close()
-            self._lock.close()
+        return uvicorn.Server(uvicorn.Config(api.build(), log_config=None, access_log=False, server_header=False))
 
     def reload(self) -> None:
         """Read the configuration again. Raises ConfigInvalid and leaves the running one in force if it is broken."""

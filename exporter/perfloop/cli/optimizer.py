@@ -27,4 +27,7 @@ def command(config_file: Path, address: str | None, log_level: str) -> None:
     optimizer = Optimizer(config_file, environ=os.environ)
     reload = on_signal(optimizer)
     signal.signal(signal.SIGHUP, lambda *_: reload())
+    # uvicorn has handlers of its own while it serves; afterwards it raises what it caught again, for these.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: optimizer.stop())
     optimizer.serve(address=address)
