@@ -23,7 +23,6 @@ from msgspec.structs import FieldInfo
 
 from perfloop.config import schema
 from perfloop.config.schema import Config, Secret, Section
-from perfloop.model import Step
 
 INTRODUCTION = """\
 # perfloop.yml, key by key
@@ -34,7 +33,6 @@ Every section and, unless it says *required*, every key may be left out. An unkn
 says all of them at once, each with its line. Times are in seconds, ratios are shares of one. The example that is also
 the default is [perfloop.yml](../perfloop.yml); which names metrics have, [metrics.md](metrics.md#catalogue) says.
 """
-_STEP = "value or mapping of {keys} ([executors](executors.md#parameters-of-a-policy))"
 
 
 def sentences() -> dict[str, dict[str, str]]:
@@ -117,9 +115,9 @@ def _words(expected: Any, places: Mapping[type[Struct], str]) -> str:
         return "one of " + ", ".join(f"`{choice}`" for choice in choices)
     if origin in {Union, types.UnionType}:
         members = [member for member in get_args(plain) if member is not type(None)]
-        if Step in members:
-            return _struct_words(Step, places)
-        return " or ".join(_words(member, places) for member in members)
+        if float in members and int in members:  # YAML tells them apart, people do not
+            members.remove(int)
+        return " or ".join(dict.fromkeys(_words(member, places) for member in members))
     if origin is tuple:
         return f"list of {_words(get_args(plain)[0], places)}"
     if origin is dict:
@@ -128,8 +126,6 @@ def _words(expected: Any, places: Mapping[type[Struct], str]) -> str:
 
 
 def _struct_words(struct: type[Struct], places: Mapping[type[Struct], str]) -> str:
-    if struct is Step:
-        return _STEP.format(keys=", ".join(f"`{name}`" for name in Step.__struct_fields__))
     return f"[{'secret' if struct is Secret else 'mapping'}](#{anchor(places[struct])})"
 
 

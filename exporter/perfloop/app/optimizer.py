@@ -14,7 +14,7 @@ import uvicorn
 
 from perfloop.app.exporter import listen
 from perfloop.config import Config, component_of, load, read_secret
-from perfloop.config.schema import PolicySection
+from perfloop.config.schema import PolicySection, StepSection
 from perfloop.drivers import connect
 from perfloop.errors import ConfigInvalid, StackFailed
 from perfloop.executors import EXECUTORS
@@ -172,12 +172,21 @@ def build_policy(section: PolicySection, config: Config, metrics: Mapping[str, C
     )
 
 
-def _step(value: Step | str | float | bool) -> Step:  # noqa: FBT001 - YAML reads `jit: off` as a boolean
-    if isinstance(value, Step):
-        return value
+def _step(value: StepSection | str | float | bool) -> Step:  # noqa: FBT001 - YAML reads `jit: off` as a boolean
+    if isinstance(value, StepSection):
+        return Step(
+            set=_word(value.set),
+            increase_ratio=value.increase_ratio,
+            min=_word(value.min),
+            max=_word(value.max),
+        )
+    return Step(set=_word(value))
+
+
+def _word(value: str | float | bool | None) -> str | None:  # noqa: FBT001
     if isinstance(value, bool):
-        return Step(set="on" if value else "off")
-    return Step(set=str(value))
+        return "on" if value else "off"
+    return None if value is None else str(value)
 
 
 def _lock_store(path: Path) -> IO[str]:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct, field
 
-from perfloop.model import Direction, Keep, Mode, Scale, Step
+from perfloop.model import Direction, Keep, Mode, Scale
 from perfloop.rules.thresholds import Operator
 
 Seconds = Annotated[float, Meta(gt=0)]
@@ -275,6 +275,19 @@ class LimitsSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retry_seconds: Annotated[float, Meta(ge=0)] = 86400.0
 
 
+class StepSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a parameter moves: to a value, or by a share of what is there. A value alone is the same as `set`."""
+
+    #: The value, in the words and units of its system.
+    set: str | int | float | bool | None = None
+    #: Share of what is there, by which it grows; at least one step of the setting.
+    increase_ratio: float | None = None
+    #: Values below it are refused.
+    min: str | int | float | None = None
+    #: Where growth ends, so `increase_ratio` needs it; larger values are refused.
+    max: str | int | float | None = None
+
+
 class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which alerts lead to which action; `match` holds matchers as Alertmanager writes them."""
 
@@ -285,7 +298,7 @@ class PolicySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: What acts: `database` or `cache`.
     executor: str
     #: What it moves, and how far; see [executors](executors.md#parameters-of-a-policy).
-    parameters: Annotated[dict[str, Step | str | int | float | bool], Meta(min_length=1)]
+    parameters: Annotated[dict[str, StepSection | str | int | float | bool], Meta(min_length=1)]
     #: What must improve.
     objective: ObjectiveSection
     #: What is acted on; by default the alert's label `component`.
