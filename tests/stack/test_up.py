@@ -170,7 +170,7 @@ def test_a_killed_exporter_is_started_again_and_the_user_is_told(up: Up) -> None
 def test_ctrl_c_on_a_terminal_leaves_no_process_and_a_sane_cursor(tmp_path: Path, started: list[Up]) -> None:
     configure(tmp_path)
     started.append(up := Up(tmp_path, terminal=True))
-    up.shows("nothing is measured yet")
+    up.shows("nothing is measured now")
     children = up.children()
 
     code = up.end(signal.SIGINT)

@@ -119,7 +119,7 @@ def _overview(stack: Stack, supervisor: Supervisor, readings: Sequence[Reading],
 
 def _measured(stack: Stack, readings: Sequence[Reading], console: Console) -> Table | Text:
     if not readings:
-        return Text(f" nothing is measured yet; {_patience(stack)}", style="dim")
+        return Text(f" nothing is measured now; {stack.prometheus_url}/targets says why", style="dim")
     most = min(_MOST_ROWS, max(4, console.height - _OTHER_LINES)) if console.is_terminal else _MOST_ROWS
     table = Table("measured now", "of", box=None)
     table.add_column("value", justify="right")
