@@ -40,7 +40,13 @@ def command(names: tuple[str, ...], keep: bool) -> None:
     console = Console(highlight=False, soft_wrap=True)
     stop = Stop()
     stop.listen()
-    failed = [name for name in names or SCENARIOS if not _run(SCENARIOS[name], stop, console, keep=keep)]
+    failed = []
+    for name in names or SCENARIOS:
+        if not _run(SCENARIOS[name], stop, console, keep=keep):
+            failed.append(name)
+        if stop.is_set():
+            console.print("Interrupted; everything has ended.", style="bold red")
+            sys.exit(1)
     if failed:
         console.print(f"Not as promised: {', '.join(failed)}", style="bold red")
         sys.exit(1)
