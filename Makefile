@@ -26,8 +26,11 @@ format: install ## Put the code into its style
 generate: install ## Write rules/generated, dashboards and the generated docs anew
 	@scripts/generate
 
-bench: install ## Measure against peers; tables go to build/bench/
+bench: install ## Measure against peers (one thing: make bench-NAME); tables go to build/bench/
 	@$(PY) -m tests.bench
+
+bench-%: install
+	@$(PY) -m tests.bench $*
 
 clean: ## Remove .venv, state and build results
 	@rm -rf .venv .perfloop build
