@@ -4,8 +4,9 @@
     * ConfigInvalid: perfloop.yml has mistakes; carries all of them, each with its place
     * ActionRefused: this action must not be done; the message says why, in the words of the configuration
     * Conflict: what stands there is neither what was before nor what we wrote; a person has to look
-    * Temporary: it may work later; nothing was changed
-        * Unavailable: the other system does not answer
+    * Temporary: it may work later
+        * Unavailable: the other system does not answer; nothing was changed
+        * Paused: a person has stopped new actions
         * OutcomeUnknown: a write was sent and no answer came; only a probe can tell what happened
     * Rejected: the other system answered, and the answer was no; nothing was changed
     * NotFound: there is no such thing in the store
@@ -43,11 +44,15 @@ class Conflict(PerfloopError):
 
 
 class Temporary(PerfloopError):
-    """It may work later; nothing was changed."""
+    """It may work later."""
 
 
 class Unavailable(Temporary):
-    """The other system does not answer."""
+    """The other system does not answer; nothing was changed."""
+
+
+class Paused(Temporary):
+    """A person has stopped new actions; the message says why."""
 
 
 class OutcomeUnknown(Temporary):

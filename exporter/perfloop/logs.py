@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -34,8 +35,12 @@ def configure(level: str) -> None:
 
 
 def _quote(value: object) -> str:
+    """Quote what is more than a word. Labels are untrusted: nothing in them may reach a terminal or begin a line."""
     text = str(value)
-    if text and not any(c in text for c in ' "=\n\r\t'):
+    if text.isprintable() and text and not any(c in text for c in ' "=\\'):
         return text
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")
-    return f'"{escaped}"'
+    return "".join(c if c.isprintable() else _escaped(c) for c in json.dumps(text, ensure_ascii=False))
+
+
+def _escaped(character: str) -> str:
+    return f"\\u{ord(character):04x}"

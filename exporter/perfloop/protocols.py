@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from perfloop.model import (
@@ -23,6 +23,7 @@ from perfloop.model import (
     Probe,
     Receipt,
     RecordedDecision,
+    RuleState,
     Sample,
     Setting,
     StoreCounts,
@@ -159,16 +160,20 @@ class Store(Protocol):
     def episode(self, episode_id: int) -> Episode:
         """Return one episode. Raises NotFound."""
 
-    def close_silent(
-        self, *, firing: Collection[tuple[str, str]], rules: Collection[str], opened_before: float, now: float
-    ) -> list[Episode]:
-        """Close the open episodes of these rules whose (rule, component) does not fire; return them."""
+    def open_episodes(self) -> list[tuple[Episode, float]]:
+        """Return the open episodes, each with the time of its last delivery."""
+
+    def close_episode(self, episode_id: int, *, unless_after: float, now: float) -> None:
+        """Close an episode, unless something about it was delivered after a time."""
 
     def prune(self, *, before: float) -> None:
         """Forget resolved alerts that were last delivered before a time; episodes and executions stay."""
 
     def record_decision(self, episode: Episode, decision: Decision, *, now: float, again_at: float | None) -> bool:
-        """Store a decision and when to decide again (None: never). False if it only repeats the last one."""
+        """Store a decision and when to decide again (None: never). False if it only repeats the last one.
+
+        `now` is when the deciding began: if the episode was opened again since, it stays to be decided.
+        """
 
     def reopen_decisions(self, *, now: float) -> None:
         """Let every open episode without an execution be decided again (the configuration has changed)."""
@@ -177,10 +182,17 @@ class Store(Protocol):
         """Return the decisions, newest first."""
 
     def begin(self, execution: Execution) -> None:
-        """Store a new execution. Raises ActionRefused if its episode has one already or its component is busy."""
+        """Store a new execution.
 
-    def save(self, execution: Execution, *, note: str) -> Execution:
-        """Replace an execution and log the note. Raises Stale if somebody else has replaced it meanwhile."""
+        Raises Paused, and ActionRefused if its episode is closed or was acted on, or its component is busy.
+        """
+
+    def save(self, execution: Execution, *, note: str, only_while_wanted: bool = False) -> Execution:
+        """Replace an execution and log the note. Raises Stale if somebody else has replaced it meanwhile.
+
+        With `only_while_wanted` also raises Paused, and ActionRefused if its episode is closed, in the same
+        transaction: so a pause that was answered holds. Raises NotNow if its component is busy with another one.
+        """
 
     def execution(self, execution_id: str) -> Execution:
         """Return one execution by its id or an unambiguous beginning of it. Raises NotFound."""
@@ -194,7 +206,10 @@ class Store(Protocol):
         since: float = 0.0,
         or_open: bool = False,
     ) -> list[Execution]:
-        """Return executions, newest first; with `or_open` also older ones that are active or locked."""
+        """Return executions, newest first; `since` is compared with their end, or their begin while they have none.
+
+        With `or_open` also older ones that are active or locked.
+        """
 
     def log(self, execution_id: str) -> list[LogEntry]:
         """Return the history of one execution, oldest first."""
@@ -231,8 +246,11 @@ class Steering(Protocol):
 class AlertSource(Protocol):
     """Where one can ask which alerts there are, without waiting to be told: the Prometheus HTTP API."""
 
-    def alert_labels(self) -> list[Mapping[str, str]]:
-        """Return the labels of every pending or firing alert. Raises Unavailable."""
+    def rule_states(self) -> Mapping[str, RuleState]:
+        """Return what each rule (by its label `rule`) saw when it was last evaluated; only healthy ones.
+
+        Raises Unavailable and Rejected.
+        """
 
 
 class SeriesSource(Protocol):

@@ -41,13 +41,19 @@ class Proxy:
         while request := receive(client):
             if self._lose_after in request:
                 lost.set()
-            server.sendall(request)
+            send(server, request)
 
     @staticmethod
     def _answers(server: socket.socket, client: socket.socket, lost: threading.Event) -> None:
         while answer := receive(server):
             if not lost.is_set():
-                client.sendall(answer)
+                send(client, answer)
+
+
+def send(connection: socket.socket, data: bytes) -> None:
+    """Send, unless the other side has gone: then nobody waits for it."""
+    with suppress(OSError):
+        connection.sendall(data)
 
 
 def receive(connection: socket.socket) -> bytes:

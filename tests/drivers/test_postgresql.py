@@ -11,7 +11,8 @@ import pytest
 
 from perfloop.drivers.postgresql import Postgresql
 from perfloop.errors import OutcomeUnknown, Rejected, Unavailable
-from perfloop.model import Component, Setting
+from perfloop.executors.database import Database
+from perfloop.model import Change, Component, Setting
 from perfloop.stack.process import Child
 from tests.drivers.proxy import Proxy
 
@@ -180,10 +181,28 @@ def test_a_lost_answer_to_a_read_is_unavailable(postgresql: Child, losing: Calla
         driver.get("work_mem")
 
 
-def test_a_password_is_in_no_message(losing: Callable[..., Proxy], postgresql: Child):
+def test_a_password_is_in_no_message():
     broken = component("127.0.0.1:1", password="hunter2")
 
     with pytest.raises(Unavailable) as caught:
         Postgresql(broken).get("work_mem")
 
     assert "hunter2" not in f"{caught.value} {caught.value.__cause__} {broken!r}"
+
+
+def test_a_rollback_takes_back_what_still_waits_for_a_reload(postgresql: Child, driver: Postgresql, run: Run):
+    # As a connection that was lost between ALTER SYSTEM and the reload leaves it.
+    executor = Database({"orders-db": component(postgresql.address)}, connect=Postgresql)
+    change = Change(
+        target="orders-db",
+        key="work_mem",
+        before=Setting(value="4MB", explicit=False),
+        after=Setting(value="64MB"),
+    )
+    run("ALTER SYSTEM SET work_mem = '64MB'")
+
+    executor.rollback(change)
+    run("SELECT pg_reload_conf()")
+
+    assert driver.get("work_mem") == change.before
+    assert not any("work_mem" in line for line in lines_of_auto_conf(run))

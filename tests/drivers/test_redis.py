@@ -123,3 +123,19 @@ def test_a_lost_answer_to_a_read_is_unavailable(redis: Child, losing: Callable[.
 
     with pytest.raises(Unavailable, match="cache: "):
         through.get("maxmemory")
+
+
+def test_a_redis_that_is_busy_with_a_script_may_be_asked_later(redis: Child, admin: client_library.Redis):
+    host, _, port = redis.address.rpartition(":")
+    admin.config_set("busy-reply-threshold", 1)
+    runner = client_library.Redis(host=host, port=int(port), socket_timeout=0.2, retry=None)
+
+    with pytest.raises(client_library.TimeoutError):
+        runner.eval("while true do end", 0)
+
+    try:
+        with pytest.raises(Unavailable, match=r"(?i)busy"):
+            Redis(component(redis.address)).set("maxmemory", "67108864")
+    finally:
+        admin.script_kill()
+        admin.config_set("busy-reply-threshold", 5000)

@@ -35,9 +35,9 @@ class DyingStore(SqlStore):
         super().begin(execution)
         self._die(execution.phase, "after")
 
-    def save(self, execution: Execution, *, note: str) -> Execution:
+    def save(self, execution: Execution, *, note: str, only_while_wanted: bool = False) -> Execution:
         self._die(execution.phase, "before")
-        saved = super().save(execution, note=note)
+        saved = super().save(execution, note=note, only_while_wanted=only_while_wanted)
         self._die(execution.phase, "after")
         return saved
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -22,6 +22,7 @@ from perfloop.model import (
     Mode,
     Objective,
     Policy,
+    RuleState,
     Sample,
     Step,
     Timing,
@@ -100,12 +101,12 @@ class Alerts:
     """A Prometheus that does not answer, or says what the test wants."""
 
     def __init__(self) -> None:
-        self.labels: list[Mapping[str, str]] | None = None
+        self.states: Callable[[], Mapping[str, RuleState]] | None = None
 
-    def alert_labels(self) -> list[Mapping[str, str]]:
-        if self.labels is None:
+    def rule_states(self) -> Mapping[str, RuleState]:
+        if self.states is None:
             raise Unavailable("the test has no Prometheus")
-        return self.labels
+        return self.states()
 
 
 class Loop:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from perfloop.errors import ActionRefused, NotFound, PerfloopError, Stale, Unavailable
+from perfloop.errors import ActionRefused, NotFound, Paused, PerfloopError, Stale, Unavailable
 from perfloop.model import Action, Alert, Decision, Execution, Outcome, Phase, Receipt, State
 from perfloop.stores import SqlStore
 from tests.optimizer.loop import POLICY, firing, resolved
@@ -81,7 +81,7 @@ def test_an_alert_that_still_fires_long_after_its_resolution_is_no_late_delivery
     store.receive([FIRST], now=200.0)
     store.receive([resolved(FIRST, ends_at=210.0)], now=210.0)
 
-    receipt = store.receive([FIRST], now=1210.0)
+    receipt = store.receive([FIRST], now=340.0)
 
     assert receipt == Receipt(opened=1)
 
@@ -155,6 +155,55 @@ def test_a_refusal_that_repeats_itself_is_stored_once(store: SqlStore) -> None:
     assert news == [True, False, False]
     assert store.episodes_due(now=399.0) == []
     assert len(store.episodes_due(now=400.0)) == 1
+
+
+def test_nothing_begins_while_paused_or_after_the_alert_has_resolved(store: SqlStore) -> None:
+    store.receive([FIRST], now=200.0)
+    store.pause("migration")
+
+    with pytest.raises(Paused, match="migration"):
+        store.begin(execution())
+
+    store.pause(None)
+    store.receive([resolved(FIRST, ends_at=210.0)], now=210.0)
+    with pytest.raises(ActionRefused, match="resolved before the action began"):
+        store.begin(execution())
+
+
+def test_an_episode_that_was_delivered_again_meanwhile_is_not_closed(store: SqlStore) -> None:
+    store.receive([FIRST], now=200.0)
+    store.receive([FIRST], now=260.0)
+
+    store.close_episode(1, unless_after=200.0, now=261.0)
+    still_open = store.episode(1).closed_at
+    store.close_episode(1, unless_after=260.0, now=262.0)
+
+    assert still_open is None
+    assert store.episode(1).closed_at == 262.0
+
+
+def test_a_row_that_cannot_be_read_does_not_hide_the_others(store: SqlStore, tmp_path: Path) -> None:
+    store.receive([FIRST, firing(component="b")], now=200.0)
+    store.begin(execution())
+    store.begin(execution(2, id="def456", component="b"))
+    with sqlite3.connect(tmp_path / "perfloop.db") as connection:
+        connection.execute("UPDATE executions SET body = '{}' WHERE id = 'abc123'")
+
+    assert [found.id for found in store.executions(active=True)] == ["def456"]
+
+
+def test_old_episodes_without_an_execution_are_forgotten(store: SqlStore) -> None:
+    for alert in (FIRST, firing(component="b")):
+        store.receive([alert], now=200.0)
+        store.receive([resolved(alert, ends_at=210.0)], now=210.0)
+    store.receive([firing(component="c")], now=210.0)
+    store.record_decision(store.episode(2), Decision(outcome=Outcome.REFUSE, reason="x"), now=211.0, again_at=None)
+
+    store.prune(before=1000.0)
+
+    assert [episode.component for episode, _ in store.open_episodes()] == ["c"]
+    with pytest.raises(NotFound):
+        store.episode(2)
 
 
 def test_everything_is_there_after_the_process_was_killed(tmp_path: Path) -> None:

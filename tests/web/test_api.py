@@ -149,6 +149,20 @@ def test_a_store_that_cannot_write_is_503_so_that_alertmanager_tries_again(
     assert answer.status_code == 503
 
 
+def test_an_unforeseen_error_is_logged_and_counted(
+    house: House, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(house.loop.store, "receive", broken)
+
+    answer = house.post("/api/v1/alerts", json=notification())
+
+    assert (answer.status_code, "ZeroDivisionError" in caplog.text) == (500, True)
+    assert _metrics(house)["perfloop_optimizer_deliveries_refused_total{status=500}"] == 1.0
+
+
 def test_actions_can_be_seen_and_steered(house: House) -> None:
     house.post("/api/v1/alerts", json=notification())
     house.loop.controller.tick()

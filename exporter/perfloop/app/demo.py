@@ -7,15 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from perfloop.app.stack import Stack
 from perfloop.config import component_of
 from perfloop.drivers import connect
-from perfloop.errors import PerfloopError, StackFailed
+from perfloop.errors import PerfloopError, StackFailed, Unavailable
 from perfloop.model import Execution, Outcome
 from perfloop.prometheus.client import PrometheusClient
 from perfloop.stack.process import free_port
@@ -23,6 +24,7 @@ from perfloop.stack.scenarios import Patient, Scenario
 from perfloop.stack.supervisor import Supervisor
 from perfloop.web.client import OptimizerClient
 
+T = TypeVar("T")
 Say = Callable[[str, str], None]
 
 _POLL_SECONDS = 0.5
@@ -78,6 +80,7 @@ class Demo:
     def __init__(self, scenario: Scenario, folder: Path, *, say: Say, stop: threading.Event) -> None:
         self._scenario, self._folder, self._say, self._stop = scenario, folder, say, stop
         self._told: set[str] = set()
+        self._watched: tuple[Supervisor, ...] = ()
         self._next_news_at = 0.0
 
     def run(self, *, timeout_seconds: float) -> Report:
@@ -100,22 +103,29 @@ class Demo:
         processes = Supervisor(stack.prepare(), say=self._say)
         load = Supervisor([patient.load()], say=self._say)
         try:
-            patients.start()
+            patients.start(stop=self._stop)
+            self._go_on()
             patient.prepare()
-            processes.start()
-            load.start()
+            processes.start(stop=self._stop)
+            load.start(stop=self._stop)
+            self._watched = (patients, processes, load)
             yield stack
         finally:
             for supervisor in (load, processes, patients):
                 supervisor.stop()
+
+    def _go_on(self) -> None:
+        if self._stop.is_set():
+            raise StackFailed("interrupted")
 
     # -- telling -------------------------------------------------------------------------------------------------------
 
     def _follow(self, timeout_seconds: float) -> Execution:
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
-            if self._stop.is_set():
-                raise StackFailed("interrupted")
+            self._go_on()
+            for supervisor in self._watched:
+                supervisor.watch()
             self._tell_alerts()
             self._tell_decisions()
             ended = self._tell_actions()
@@ -135,7 +145,7 @@ class Demo:
                 self._once("alert", f"{alert.labels['alertname']} ({alert.labels['severity']}) is {alert.state}")
 
     def _tell_decisions(self) -> None:
-        for entry in reversed(self._optimizer.decisions()):
+        for entry in reversed(_answer(self._optimizer.decisions) or []):
             if entry.component != self._scenario.component:
                 continue
             self._once("received", f"episode {entry.episode_id}: {entry.rule} on {entry.component}")
@@ -144,10 +154,11 @@ class Demo:
                 raise StackFailed(f"the optimizer refused: {entry.decision.reason}")
 
     def _tell_actions(self) -> Execution | None:
-        for execution in self._optimizer.actions():
-            for entry in self._optimizer.action(execution.id).log:
+        for execution in _answer(self._optimizer.actions) or []:
+            detail = _answer(partial(self._optimizer.action, execution.id))
+            for entry in detail.log if detail is not None else ():
                 self._once(str(entry.phase).replace("_", " "), entry.text)
-            if execution.state.final:
+            if execution.state.final and detail is not None:
                 return execution
         return None
 
@@ -195,3 +206,11 @@ class Demo:
         except PerfloopError:
             return None
         return found[0].sample.value if found else None
+
+
+def _answer(question: Callable[[], T]) -> T | None:
+    """Ask the optimizer; nothing comes back while it is being started again."""
+    try:
+        return question()
+    except Unavailable:
+        return None

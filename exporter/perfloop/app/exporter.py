@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
-import socket
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
 from perfloop import __version__
+from perfloop.app.listener import listen
 from perfloop.collectors import COLLECTORS
-from perfloop.collectors.address import split_address
 from perfloop.collectors.application import ApplicationCollector
 from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.exporter import ExporterCollector, Reload
@@ -21,9 +20,9 @@ from perfloop.collectors.guard import Guard, Round
 from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.system import SystemCollector
 from perfloop.config import Config, component_of, load
-from perfloop.errors import ConfigInvalid, StackFailed
+from perfloop.errors import ConfigInvalid
 from perfloop.exposition.http import MIN_GZIP_BYTES, Request, Response, error_response, gzip
-from perfloop.exposition.server import BACKLOG, Deferred, Server
+from perfloop.exposition.server import Deferred, Server
 from perfloop.exposition.text import CONTENT_TYPE, render_page
 from perfloop.protocols import Clock, Collector
 
@@ -192,17 +191,6 @@ def budget_seconds(request: Request, *, most: float) -> float:
     if math.isnan(timeout_seconds):
         return most
     return min(most, max(_MIN_BUDGET_SECONDS, timeout_seconds - _SCRAPE_MARGIN_SECONDS))
-
-
-def listen(address: str) -> socket.socket:
-    """Listen on HOST:PORT. Raises StackFailed with the system's reason."""
-    try:
-        host, port = split_address(address)
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        return socket.create_server(place[:2], family=family, backlog=BACKLOG)
-    except (OSError, ValueError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise StackFailed(f"cannot listen on {address}: {reason}") from error
 
 
 def _check_unique(sources: list[Collector]) -> None:

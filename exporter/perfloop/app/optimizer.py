@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO
 
 import uvicorn
+from prometheus_client import disable_created_metrics
 
-from perfloop.app.exporter import listen
+from perfloop.app.listener import listen
 from perfloop.config import Config, component_of, load, read_secret
 from perfloop.config.schema import PolicySection, StepSection
 from perfloop.drivers import connect
@@ -47,6 +48,7 @@ class Optimizer:
         self._lock = _lock_store(store_path)
         self.store = SqlStore(store_path)
         self.controller = Controller(self.store, parts, clock=clock)
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.metrics = OptimizerMetrics(self.store, last_tick_at=lambda: self.controller.last_tick_at)
         self._clock = clock
         self._address = config.web.optimizer_address

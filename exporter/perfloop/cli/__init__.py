@@ -83,3 +83,8 @@ def main() -> None:
     except PerfloopError as error:
         click.echo(f"perfloop: {error}", err=True)
         sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("perfloop"):
+            raise
+        click.echo(f"perfloop: the library {error.name} is missing; type: pip install 'perfloop[all]'", err=True)
+        sys.exit(1)

@@ -100,11 +100,17 @@ def resume(config_path: Path) -> None:
     click.echo("resumed")
 
 
+def console() -> Console:
+    """Return the terminal, or, when the output is piped, one that is wide enough for whole sentences."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=240)
+
+
 def _print(entries: object, output: str, table: Callable[[], Table]) -> None:
     if output == "json":
         click.echo(msgspec.json.encode(entries).decode())
     else:
-        Console().print(table())
+        console().print(table())
 
 
 def _action_table(executions: list[Execution]) -> Table:
@@ -138,7 +144,7 @@ def _decision_table(decisions: list[RecordedDecision]) -> Table:
 
 
 def _show(detail: ActionDetail) -> None:
-    execution, console = detail.execution, Console(highlight=False)
+    execution, out = detail.execution, console()
     facts = {
         "action": execution.id,
         "policy": f"{execution.policy.name} (mode {execution.policy.mode}, executor {execution.action.executor})",
@@ -155,12 +161,12 @@ def _show(detail: ActionDetail) -> None:
     for name, value in facts.items():
         if value:
             table.add_row(*_cells(name, value))
-    console.print(table)
-    console.print()
+    out.print(table)
+    out.print()
     history = Table("time", "phase", "what", box=None)
     for entry in detail.log:
         history.add_row(*_cells(_time(entry.at), entry.phase, entry.text))
-    console.print(history)
+    out.print(history)
 
 
 def _cells(*values: str) -> list[Text]:

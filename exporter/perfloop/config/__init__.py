@@ -41,19 +41,22 @@ def place(path: Path, key: str) -> str:
 def read_secret(secret: Secret, *, base: Path, environ: Mapping[str, str]) -> str:
     """Return the secret's text; relative files are looked up beside the configuration.
 
-    Raises ConfigInvalid when the file or the variable is missing or empty.
+    Space around it does not count. Raises ConfigInvalid when it is missing, empty, or not printable ASCII, which
+    neither HTTP headers nor every server's protocol can carry.
     """
     if secret.file is not None:
         path = base / secret.file
         try:
-            value = path.read_text(encoding="utf-8").strip()
+            value = path.read_text(encoding="utf-8", errors="replace").strip()
         except OSError as error:
             raise ConfigInvalid([f"{path}: {error.strerror}; a secret was expected in this file"]) from error
         what = str(path)
     else:
-        value, what = environ.get(secret.env or "", ""), f"environment variable {secret.env}"
+        value, what = environ.get(secret.env or "", "").strip(), f"environment variable {secret.env}"
     if not value:
         raise ConfigInvalid([f"{what}: is empty; a secret was expected there"])
+    if not (value.isascii() and value.isprintable()):
+        raise ConfigInvalid([f"{what}: expected one line of printable ASCII characters as a secret"])
     return value
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from perfloop.config.aggregations import check_aggregations
 from perfloop.config.names import check_known
 from perfloop.config.policies import check_policies
@@ -37,9 +35,6 @@ def _check_threshold(document: Document, path: str, threshold: AlertThreshold) -
     warning, critical = threshold.warning_threshold, threshold.critical_threshold
     if warning is None and critical is None:
         document.report(path, "expected warning_threshold, critical_threshold or both")
-    for key, value in (("warning_threshold", warning), ("critical_threshold", critical)):
-        if value is not None and not math.isfinite(value):
-            document.report(f"{path}.{key}", f"expected a finite number, got {value}")
     if warning is None or critical is None:
         return
     if warning == critical:

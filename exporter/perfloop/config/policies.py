@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from perfloop.config.names import check_known
@@ -11,6 +12,9 @@ from perfloop.errors import ConfigInvalid
 from perfloop.executors import EXECUTORS
 from perfloop.model import CatalogueMetric
 from perfloop.optimizer.matchers import parse_matcher
+
+_SOURCE = re.compile(r"perfloop_(postgresql|pgbouncer|redis)_")
+_COMPONENT = re.compile(r'\s*component\s*=\s*"([^"]*)"\s*$')
 
 
 def check_policies(document: Document, config: Config, metrics: Mapping[str, CatalogueMetric]) -> None:
@@ -31,11 +35,11 @@ def _check_policy(
         check_known(document, f"{path}.component", policy.component, config.components, "component")
     _check_parameters(document, path, policy, config)
     _check_matchers(document, f"{path}.match", policy.match)
-    _check_measured(document, path, policy, metrics)
+    _check_measured(document, path, policy, config, metrics)
 
 
 def _check_measured(
-    document: Document, path: str, policy: PolicySection, metrics: Mapping[str, CatalogueMetric]
+    document: Document, path: str, policy: PolicySection, config: Config, metrics: Mapping[str, CatalogueMetric]
 ) -> None:
     """Report metrics that no component has, and those measured twice over in different places."""
     measured: dict[str, tuple[str, ...]] = {}
@@ -48,8 +52,21 @@ def _check_measured(
         if entry is not None and entry.per == "host" and not section.match:
             expected = "add match: ['instance=\"HOST:PORT\"'] to say which host"
             document.report(f"{below}.metric", f"{section.metric} is measured per host, not per component; {expected}")
+        driver = _driver(policy, config)
+        sources = set(_SOURCE.findall(entry.expr)) if entry is not None else set()
+        if driver and sources and driver not in sources and not section.match:
+            of = " and ".join(sorted(sources))
+            expected = "add match: ['component=\"NAME\"'] to say whose"
+            document.report(f"{below}.metric", f"{section.metric} is measured at {of}, not at {driver}; {expected}")
         if measured.setdefault(section.metric, section.match) != section.match:
             document.report(f"{below}.match", f"{section.metric} is measured twice in this policy, with other labels")
+
+
+def _driver(policy: PolicySection, config: Config) -> str | None:
+    """Return the driver of the component that the policy names, itself or in a matcher, if it names one."""
+    named = [found[1] for matcher in policy.match if (found := _COMPONENT.match(matcher))]
+    component = config.components.get(policy.component or (named[0] if named else ""))
+    return component.driver if component is not None else None
 
 
 def _check_matchers(document: Document, path: str, matchers: Sequence[str]) -> None:

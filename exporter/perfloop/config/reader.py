@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 import types
 from collections.abc import Iterator
@@ -161,6 +162,9 @@ def _check(document: Document, value: Any, expected: Any, shape: type | None, pa
             document.report(path, f"expected at least {minimum} entr{'y' if minimum == 1 else 'ies'}")
             return _MISSING
         return value
+    if isinstance(value, float) and not math.isfinite(value):
+        document.report(path, f"expected a finite number, got {value}")
+        return _MISSING
     try:
         return msgspec.convert(value, expected, strict=True, dec_hook=_decode)
     except msgspec.ValidationError as error:

@@ -18,6 +18,10 @@ from perfloop.protocols import Driver
 FACTS = frozenset({"used_memory", "total_system_memory"})
 
 
+# What Redis answers instead of doing anything, while it is busy with something else.
+_LATER = ("BUSY", "Redis is busy", "LOADING", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN")
+
+
 class Redis(Driver):
     """Reads and writes what is in force; a restart brings back the file's. All values are explicit."""
 
@@ -77,6 +81,8 @@ class Redis(Driver):
         try:
             yield
         except (AuthenticationError, ResponseError) as error:
+            if str(error).startswith(_LATER):
+                raise Unavailable(f"{self._component.name}: {error}") from error
             raise Rejected(f"{self._component.name}: {error}") from error
         except (RedisError, OSError) as error:
             raise silence(f"{self._component.name}: {error}") from error

@@ -68,8 +68,14 @@ class SettingExecutor:
 
     def rollback(self, change: Change) -> None:
         """Put back the value from before; where it was not explicit, give the key back to the system."""
-        if self.probe(change) is Probe.AFTER:
-            self.check_rollback(self._driver(change.target), change)
+        driver, seen = self._driver(change.target), self.probe(change)
+        if seen is Probe.AFTER:
+            self.check_rollback(driver, change)
+        if seen is Probe.BEFORE:
+            # What we wrote may still wait for a reload, as PostgreSQL's does when the connection was lost in between.
+            # A server that refuses this one took none of ours.
+            with suppress(Rejected):
+                write(driver, change.key, change.before)
         self._make(change.inverse())
 
     def reversibility(self, driver: Driver, change: Change) -> Reversibility:  # noqa: ARG002 - a hook

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 
 from perfloop.model import Family, MetricType
 
@@ -15,6 +16,7 @@ _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
+@cache
 def header(family: Family) -> bytes:
     """Return the HELP and TYPE lines of a family."""
     # 0.0.4 does not know the type `info`; an info metric is a gauge that is always 1.

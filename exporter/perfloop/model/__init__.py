@@ -5,7 +5,7 @@ Times are Unix seconds and end in `_at`; durations end in `_seconds`; shares of 
 
 from __future__ import annotations
 
-from perfloop.model.alerts import Alert, AlertStatus, Episode, Receipt
+from perfloop.model.alerts import Alert, AlertStatus, Episode, Receipt, RuleState
 from perfloop.model.changes import Change, Component, Probe, Reversibility, Setting, Step
 from perfloop.model.counts import LatestEffect, StoreCounts
 from perfloop.model.executions import (
@@ -67,6 +67,7 @@ __all__ = [
     "Receipt",
     "RecordedDecision",
     "Reversibility",
+    "RuleState",
     "Sample",
     "Scale",
     "Setting",

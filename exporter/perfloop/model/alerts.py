@@ -57,6 +57,13 @@ class Receipt(Struct, frozen=True, kw_only=True):
     late: int = 0
 
 
+class RuleState(Struct, frozen=True, kw_only=True):
+    """What Prometheus says of one rule: when it was evaluated, and for which components it fires or is about to."""
+
+    evaluated_at: float
+    components: frozenset[str]
+
+
 class Episode(Struct, frozen=True, kw_only=True):
     """One firing of one rule on one component, however often and by whichever severity it is delivered."""
 

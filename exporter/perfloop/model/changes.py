@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 
 class Component(Struct, frozen=True, kw_only=True):
@@ -75,6 +76,6 @@ class Step(Struct, frozen=True, kw_only=True):
     """How a policy moves one parameter: to a value (`set`), or by a share of what is there, within bounds."""
 
     set: str | None = None
-    increase_ratio: float | None = None
+    increase_ratio: Annotated[float, Meta(gt=0, le=100)] | None = None
     min: str | None = None
     max: str | None = None

@@ -129,7 +129,6 @@ class Execution(Struct, frozen=True, kw_only=True):
     baseline: Baseline | None = None
     executed_at: float | None = None
     ended_at: float | None = None
-    resolved_at: float | None = None
     evaluation: Evaluation | None = None
     reason: str = ""
     attempts: int = 0

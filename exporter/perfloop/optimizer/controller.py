@@ -11,19 +11,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec.structs import replace
 
-from perfloop.errors import ActionRefused, NotNow, PerfloopError, Stale
+from perfloop.errors import ActionRefused, NotNow, Paused, PerfloopError, Stale
 from perfloop.model import Decision, Episode, Execution, Outcome, Phase, State
 from perfloop.optimizer.decider import Parts, decide
-from perfloop.optimizer.machine import Machine, undo_by_hand
+from perfloop.optimizer.machine import Machine, cancel, undo_by_hand
 from perfloop.optimizer.policy import History
 from perfloop.protocols import Clock, Store
 
 logger = logging.getLogger(__name__)
 
 _DAY_SECONDS = 86400.0
-_ERROR_WAIT_SECONDS = 10.0
 _RECONCILE_SECONDS = 60.0
-_KEEP_ALERTS_SECONDS = 7 * _DAY_SECONDS
+_DECIDING_SECONDS = 5.0
+_KEEP_SECONDS = 90 * _DAY_SECONDS
 
 
 class Controller:
@@ -34,6 +34,7 @@ class Controller:
         self._parts = parts
         self._wake = threading.Event()
         self._pruned_at = self._reconciled_at = 0.0
+        self._missing: dict[int, float] = {}
         self.last_tick_at = 0.0
 
     # -- running -------------------------------------------------------------------------------------------------------
@@ -59,58 +60,72 @@ class Controller:
         self.wake()
 
     def tick(self) -> None:
-        """Decide what is to be decided and advance what is due."""
-        now = self._clock()
-        if abs(now - self._reconciled_at) > _RECONCILE_SECONDS:
-            self._reconcile(now)
-        for episode in self._store.episodes_due(now=now):
-            self._decide(episode)
+        """Advance what is due, then decide what is to be decided."""
+        parts, now = self._parts, self._clock()
         due = [e for e in self._store.executions(active=True) if _is_due(e, now)]
         if due:
             with ThreadPoolExecutor(max_workers=len(due), thread_name_prefix="execution") as pool:
-                list(pool.map(self._advance, due))
-        if now - self._pruned_at > _DAY_SECONDS:
-            self._store.prune(before=now - _KEEP_ALERTS_SECONDS)
+                list(pool.map(lambda execution: self._advance(execution, parts), due))
+        if abs(now - self._reconciled_at) > _RECONCILE_SECONDS:
+            self._reconcile(parts, now)
+        began = time.monotonic()
+        for episode in self._store.episodes_due(now=now):
+            self._decide(episode, parts)
+            if time.monotonic() - began > _DECIDING_SECONDS:
+                break  # targets that hang must not keep verdicts waiting; the rest is decided in the next round
+        if abs(now - self._pruned_at) > _DAY_SECONDS:
+            self._store.prune(before=now - _KEEP_SECONDS)
             self._pruned_at = now
         self.last_tick_at = now
 
-    def _reconcile(self, now: float) -> None:
+    def _reconcile(self, parts: Parts, now: float) -> None:
         """Close episodes that no longer fire though nobody said so.
 
         Alertmanager does not deliver the resolution of an alert that was inhibited when it ended, nor what it had to
-        give up; without this, such an episode would stay open, and the next firing would pass for a repetition.
+        give up; without this, such an episode would stay open, and the next firing would pass for a repetition. An
+        episode is closed when Prometheus has twice evaluated its rule since the last delivery and not found it.
         """
         self._reconciled_at = now
-        parts = self._parts
         try:
-            labels = parts.alert_source.alert_labels()
+            rules = parts.alert_source.rule_states()
         except PerfloopError as error:
             logger.info("open episodes cannot be compared with Prometheus", extra={"reason": str(error)})
             return
-        firing = {(found.get("rule", ""), found.get("component", "")) for found in labels}
-        closed = self._store.close_silent(
-            firing=firing, rules=parts.own_rules, opened_before=now - _RECONCILE_SECONDS, now=now
-        )
-        for episode in closed:
+        missing: dict[int, float] = {}
+        for episode, delivered_at in self._store.open_episodes():
+            state = rules.get(episode.rule) if episode.rule in parts.own_rules else None
+            if state is None or episode.component in state.components or state.evaluated_at <= delivered_at:
+                continue
+            missed_before = self._missing.get(episode.id)
+            if missed_before is None or state.evaluated_at <= missed_before:
+                missing[episode.id] = missed_before or state.evaluated_at
+                continue
+            self._store.close_episode(episode.id, unless_after=delivered_at, now=now)
             fields = {"episode": episode.id, "rule": episode.rule, "component": episode.component}
             logger.info("episode closed: prometheus has no such alert", extra=fields)
+        self._missing = missing
 
     # -- deciding ------------------------------------------------------------------------------------------------------
 
-    def _decide(self, episode: Episode) -> None:
+    def _decide(self, episode: Episode, parts: Parts) -> None:
         now = self._clock()
-        parts = self._parts
         action_id = uuid.uuid4().hex[:12]
-        decision = decide(episode, self._history(parts, now), parts, action_id=action_id, now=now)
-        if decision.outcome in {Outcome.ACT, Outcome.ASK}:
-            decision = self._begin(episode, decision, now)
-        again_at = now + parts.decide_again_seconds if decision.retry else None
+        try:
+            decision = decide(episode, self._history(parts, now), parts, action_id=action_id, now=now)
+            if decision.outcome in {Outcome.ACT, Outcome.ASK}:
+                decision = self._begin(episode, decision, parts, now)
+        except PerfloopError as error:
+            decision = Decision(outcome=Outcome.REFUSE, reason=f"cannot decide: {error}", retry=True)
+        except Exception as error:
+            logger.exception("deciding failed", extra={"episode": episode.id})
+            decision = Decision(outcome=Outcome.REFUSE, reason=f"cannot decide: {error!r}", retry=True)
+        again_at = self._clock() + parts.decide_again_seconds if decision.retry else None
         if self._store.record_decision(episode, decision, now=now, again_at=again_at):
             fields = {"episode": episode.id, "rule": episode.rule, "component": episode.component}
             logger.info("decided", extra={**fields, "outcome": decision.outcome, "reason": decision.reason})
 
-    def _begin(self, episode: Episode, decision: Decision, now: float) -> Decision:
-        policy = next(p for p in self._parts.policies if p.name == decision.policy)
+    def _begin(self, episode: Episode, decision: Decision, parts: Parts, now: float) -> Decision:
+        policy = next(p for p in parts.policies if p.name == decision.policy)
         asks = decision.outcome is Outcome.ASK
         if decision.action is None:
             raise PerfloopError(f"the decision on episode {episode.id} has no action")
@@ -126,40 +141,51 @@ class Controller:
             due_at=now + policy.approval_seconds if asks else now,
             reason=decision.reason,
         )
+        if parts is not self._parts:
+            return _refused(decision, "the configuration was reloaded meanwhile")
         try:
             self._store.begin(execution)
-        except ActionRefused as error:
-            return replace(decision, outcome=Outcome.REFUSE, action=None, reason=str(error))
+        except (ActionRefused, Paused) as error:
+            return _refused(decision, str(error))
         return decision
 
     def _history(self, parts: Parts, now: float) -> History:
         limits = [policy.limits for policy in parts.policies]
         spans = [max(limit.retry_seconds, limit.cooldown_seconds) for limit in limits]
         return History(
-            executions=self._store.executions(since=now - _DAY_SECONDS - max(spans, default=0.0), or_open=True),
+            executions=self._store.executions(since=now - max(spans, default=0.0) - _DAY_SECONDS, or_open=True),
             paused=self._store.paused(),
         )
 
     # -- advancing -----------------------------------------------------------------------------------------------------
 
-    def _advance(self, execution: Execution) -> None:
+    def _advance(self, execution: Execution, parts: Parts) -> None:
         """Step until the execution has to wait; each step is stored before the next begins."""
-        machine = Machine(self._parts)
+        machine = Machine(parts)
         try:
             while not execution.state.final and _is_due(execution, self._clock()):
-                stepped, note = machine.step(execution, now=self._clock())
-                execution = self._store.save(stepped, note=note)
+                execution = self._step(machine, execution)
         except Stale:
             logger.info("execution was changed meanwhile", extra={"id": execution.id})
-        except Exception as error:  # one broken execution must not stop the others
+        except Exception as error:
             logger.exception("step failed", extra={"id": execution.id, "phase": execution.phase})
-            self._postpone(execution, f"step failed: {error!r}")
+            self._postpone(machine, execution, f"step failed: {error!r}")
 
-    def _postpone(self, execution: Execution, note: str) -> None:
-        now = self._clock()
-        later = replace(execution, due_at=now + _ERROR_WAIT_SECONDS, updated_at=now)
+    def _step(self, machine: Machine, execution: Execution) -> Execution:
+        stepped, note = machine.step(execution, now=self._clock())
+        acts = stepped.phase is Phase.EXECUTING and execution.state is State.PENDING
         try:
-            self._store.save(later, note=note)
+            return self._store.save(stepped, note=note, only_while_wanted=acts)
+        except Paused as error:
+            stepped, note = machine.retry(execution, str(error), now=self._clock())
+        except ActionRefused as error:
+            stepped, note = cancel(execution, str(error), now=self._clock())
+        return self._store.save(stepped, note=note)
+
+    def _postpone(self, machine: Machine, execution: Execution, problem: str) -> None:
+        later, note = machine.retry(execution, problem, now=self._clock())
+        try:
+            self._store.save(later, note=note if execution.attempts == 0 or later.attempts == 0 else "")
         except PerfloopError:
             logger.exception("step could not be postponed", extra={"id": execution.id})
 
@@ -179,7 +205,9 @@ class Controller:
 
     def release(self, execution_id: str) -> Execution:
         """Accept what stands at a locked component and let policies act on it again. Raises NotFound and NotNow."""
-        return self._ask(execution_id, "release", _release)
+        released = self._ask(execution_id, "release", _release)
+        self._store.reopen_decisions(now=self._clock())
+        return released
 
     def _ask(
         self, execution_id: str, verb: str, change: Callable[[Execution, float], tuple[Execution, str] | None]
@@ -197,6 +225,10 @@ class Controller:
             return saved
 
 
+def _refused(decision: Decision, reason: str) -> Decision:
+    return replace(decision, outcome=Outcome.REFUSE, action=None, reason=reason, retry=True)
+
+
 def _is_due(execution: Execution, now: float) -> bool:
     # A clock that was set back must not put work off: then the last write lies in the future.
     return execution.due_at <= now or execution.updated_at > now + 1.0
@@ -211,9 +243,7 @@ def _approve(execution: Execution, now: float) -> tuple[Execution, str] | None:
 def _reject(execution: Execution, now: float) -> tuple[Execution, str] | None:
     if execution.phase is not Phase.AWAITING_APPROVAL or execution.state.final:
         return None
-    reason = "rejected by hand"
-    ended = {"state": State.CANCELLED, "phase": Phase.DONE, "reason": reason, "ended_at": now, "updated_at": now}
-    return replace(execution, **ended), reason
+    return cancel(execution, "rejected by hand", now=now)
 
 
 def _rollback(execution: Execution, now: float) -> tuple[Execution, str] | None:

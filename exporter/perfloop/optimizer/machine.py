@@ -19,7 +19,7 @@ from perfloop.protocols import Executor
 from perfloop.wording import says_the_same
 
 _BACKOFF_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-_ROLLBACK_ATTEMPTS = 30
+_ATTEMPTS = 30  # about half an hour
 
 Move = tuple[Execution, str]
 
@@ -43,7 +43,20 @@ class Machine:
 
     def step(self, execution: Execution, *, now: float) -> Move:
         """Do the work of the present phase and return the execution as it is afterwards, with a line for its log."""
+        if execution.executed_at is not None and execution.executed_at > now + 1.0:
+            # Written by a clock that was ahead: settling begins anew.
+            execution = replace(execution, executed_at=now)
         return self._steps[execution.phase](execution, now)
+
+    def retry(self, execution: Execution, problem: str, *, now: float) -> Move:
+        """Try the same phase later; after too many attempts end what has begun, so that nothing hangs for ever."""
+        if execution.attempts < _ATTEMPTS:
+            return _again(execution, now), f"tries again: {problem}"
+        if execution.phase is Phase.ROLLING_BACK:
+            return _lock(execution, f"could not be undone: {problem}", now)
+        if execution.state is State.PENDING:
+            return _end(execution, State.CANCELLED, problem, now)
+        return _undo(execution, State.FAILED, problem, now)
 
     # -- before anything is changed ------------------------------------------------------------------------------------
 
@@ -51,6 +64,8 @@ class Machine:
         return _end(execution, State.CANCELLED, "nobody approved it in time", now)
 
     def _snapshot(self, execution: Execution, now: float) -> Move:
+        if self._is_late(execution, now):
+            return _end(execution, State.CANCELLED, "could not begin within optimization_timeout", now)
         try:
             executor = self._executor(execution)
             changes = executor.plan(execution.action)
@@ -58,13 +73,13 @@ class Machine:
         except (ActionRefused, Rejected) as error:
             return _end(execution, State.CANCELLED, str(error), now)
         except Temporary as error:
-            if self._is_late(execution, now):
-                return _end(execution, State.CANCELLED, f"not within optimization_timeout: {error}", now)
             return _again(execution, now), f"waits: {error}"
         ready = _go(execution, Phase.SNAPSHOTTED, now, changes=changes, baseline=baseline)
         return ready, f"planned {describe(changes)}"
 
     def _start(self, execution: Execution, now: float) -> Move:
+        if self._is_late(execution, now):
+            return _end(execution, State.CANCELLED, "could not begin within optimization_timeout", now)
         running = _go(execution, Phase.EXECUTING, now, state=State.RUNNING)
         return running, f"applies {describe(execution.changes)}"
 
@@ -82,6 +97,8 @@ class Machine:
                 return _undo(execution, State.FAILED, f"not within optimization_timeout: {error}", now)
             return _again(execution, now), f"tries again: {error}"
         except (Rejected, Conflict, ActionRefused) as error:
+            if execution.attempts == 0 and self._nothing_stands(execution):
+                return _end(execution, State.FAILED, str(error), now)
             return _undo(execution, State.FAILED, str(error), now)
         return _go(execution, Phase.EXECUTED, now, executed_at=now), f"read back {describe(execution.changes)}"
 
@@ -115,18 +132,20 @@ class Machine:
         judged = replace(execution, evaluation=evaluation)
         if not evaluation.final:
             due_at = now + max(1.0, execution.policy.timing.sample_seconds)
-            waiting = replace(judged, due_at=due_at, updated_at=now, reason=evaluation.reason)
+            waiting = replace(judged, due_at=due_at, updated_at=now, reason=evaluation.reason, attempts=0)
             return waiting, _news(execution, evaluation)
         return self._conclude(judged, evaluation, now)
 
     def _conclude(self, execution: Execution, evaluation: Evaluation, now: float) -> Move:
         try:
             foreign = self._foreign_change(execution)
-        except Temporary as error:
-            return replace(_again(execution, now), evaluation=None), f"cannot read the target: {error}"
+        except (Temporary, Rejected, ActionRefused) as error:
+            undecided = replace(execution, evaluation=None)
+            return self.retry(undecided, f"the target cannot be read: {error}", now=now)
         if foreign is not None:
+            # The effect cannot be told apart from theirs. What is still ours goes back; theirs stays.
             doubtful = replace(evaluation, verdict=Verdict.UNVERIFIABLE, reason=foreign)
-            return _end(replace(execution, evaluation=doubtful), State.FAILED, foreign, now)
+            return _undo(replace(execution, evaluation=doubtful), State.FAILED, foreign, now)
         reason = f"{evaluation.verdict}: {evaluation.reason}"
         if _is_kept(execution, evaluation):
             return _end(execution, State.COMPLETED, reason, now)
@@ -137,23 +156,19 @@ class Machine:
         for change in execution.changes:
             if executor.probe(change) is not Probe.AFTER:
                 found = executor.read_back(change).value
-                return (
-                    f"somebody else changed {change.target} {change.key}: it is {found}, "
-                    f"expected {change.after.value}; left alone"
-                )
+                return f"somebody else changed {change.target} {change.key} to {found}, expected {change.after.value}"
         return None
 
     # -- undoing -------------------------------------------------------------------------------------------------------
 
     def _roll_back(self, execution: Execution, now: float) -> Move:
-        executor = self._executor(execution)
         left = []
         for change in reversed(execution.changes):
             try:
-                executor.rollback(change)
+                self._executor(execution).rollback(change)
             except Temporary as error:
-                if execution.attempts < _ROLLBACK_ATTEMPTS:
-                    return _again(execution, now), f"cannot undo yet: {error}"
+                if execution.attempts < _ATTEMPTS:
+                    return self.retry(execution, str(error), now=now)
                 left.append(str(error))
             except (Conflict, Rejected, ActionRefused) as error:
                 left.append(str(error))
@@ -171,6 +186,14 @@ class Machine:
             raise ActionRefused(f"no executor is called {execution.action.executor!r}")
         return executor
 
+    def _nothing_stands(self, execution: Execution) -> bool:
+        """Say whether none of our values is in force; if that cannot be told, no."""
+        executor = self._executor(execution)
+        try:
+            return all(executor.probe(change) is not Probe.AFTER for change in execution.changes)
+        except (Temporary, Rejected, ActionRefused):
+            return False
+
     def _is_late(self, execution: Execution, now: float) -> bool:
         return now - execution.created_at > self._parts.action_timeout_seconds
 
@@ -178,6 +201,11 @@ class Machine:
 def undo_by_hand(execution: Execution, *, now: float) -> Move:
     """Begin to undo a kept change, or try again what could not be undone, because a person asks for it."""
     return _undo(execution, State.ROLLED_BACK, "rolled back by hand", now)
+
+
+def cancel(execution: Execution, reason: str, *, now: float) -> Move:
+    """End an execution that has changed nothing."""
+    return _end(execution, State.CANCELLED, reason, now)
 
 
 def _is_kept(execution: Execution, evaluation: Evaluation) -> bool:

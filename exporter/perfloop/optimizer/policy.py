@@ -6,7 +6,7 @@ from collections.abc import Container, Sequence
 
 from msgspec import Struct
 
-from perfloop.model import Decision, Episode, Execution, Mode, Outcome, Policy, Verdict
+from perfloop.model import Decision, Episode, Execution, Mode, Outcome, Phase, Policy, State, Verdict
 from perfloop.optimizer.matchers import match_all
 
 _HOUR_SECONDS, _DAY_SECONDS = 3600.0, 86400.0
@@ -52,20 +52,14 @@ def choose(episode: Episode, policies: Sequence[Policy], components: Container[s
 
 
 def objection(choice: Choice, history: History, budget: Budget, *, now: float) -> Decision | None:
-    """Return the refusal if something stands against acting now, else None.
-
-    Reasons that pass by themselves are marked `retry`.
-    """
-    reason = _lasting_objection(choice, history)
-    if reason is not None:
-        return Decision(outcome=Outcome.REFUSE, policy=choice.policy.name, reason=reason)
-    reason = _passing_objection(choice, history, budget, now)
-    if reason is not None:
-        return Decision(outcome=Outcome.REFUSE, policy=choice.policy.name, reason=reason, retry=True)
-    return None
+    """Return the refusal if something stands against acting now, else None. All of its reasons may pass."""
+    reason = _lock(choice, history) or _present_objection(choice, history, budget, now)
+    if reason is None:
+        return None
+    return Decision(outcome=Outcome.REFUSE, policy=choice.policy.name, reason=reason, retry=True)
 
 
-def _lasting_objection(choice: Choice, history: History) -> str | None:
+def _lock(choice: Choice, history: History) -> str | None:
     for execution in history.executions:
         if execution.locked and execution.action.component == choice.component:
             return (
@@ -75,16 +69,18 @@ def _lasting_objection(choice: Choice, history: History) -> str | None:
     return None
 
 
-def _passing_objection(choice: Choice, history: History, budget: Budget, now: float) -> str | None:
+def _present_objection(choice: Choice, history: History, budget: Budget, now: float) -> str | None:
     if history.paused is not None:
         return f"acting is paused: {history.paused}"
     active = [e for e in history.executions if not e.state.final]
     for execution in active:
         if execution.action.component == choice.component:
             return f"action {execution.id} is at work on {choice.component}"
-    if len(active) >= budget.max_concurrent:
-        return f"{len(active)} actions are at work, max_concurrent_optimizations is {budget.max_concurrent}"
-    acted = [e for e in history.executions if e.executed_at is not None]
+    at_work = [e for e in active if e.phase is not Phase.AWAITING_APPROVAL]
+    if len(at_work) >= budget.max_concurrent:
+        return f"{len(at_work)} actions are at work, max_concurrent_optimizations is {budget.max_concurrent}"
+    # Also what failed, and what has only just begun: the budget is for tries.
+    acted = [e for e in history.executions if e in at_work or e.state not in {State.PENDING, State.CANCELLED}]
     return _cooldown(choice, acted, now) or _spent(choice, acted, budget, now)
 
 
@@ -97,7 +93,7 @@ def _cooldown(choice: Choice, acted: Sequence[Execution], now: float) -> str | N
         same_policy = execution.policy.name == choice.policy.name
         if same_policy and _was_no_use(execution) and since < limits.retry_seconds:
             return (
-                f"action {execution.id} of this policy did not help {_ago(since)} ago; "
+                f"action {execution.id} of this policy was undone {_ago(since)} ago; "
                 f"limits.retry_seconds is {limits.retry_seconds:g}"
             )
         if since < limits.cooldown_seconds:
@@ -123,8 +119,9 @@ def _spent(choice: Choice, acted: Sequence[Execution], budget: Budget, now: floa
 
 
 def _was_no_use(execution: Execution) -> bool:
-    # Inconclusive and unverifiable are neither success nor failure.
-    return execution.evaluation is not None and execution.evaluation.verdict in {Verdict.INEFFECTIVE, Verdict.HARMFUL}
+    """Say whether it was undone because it did not help, or by hand; what could not be judged is neither."""
+    verdict = execution.evaluation.verdict if execution.evaluation is not None else None
+    return execution.state is State.ROLLED_BACK and verdict not in {Verdict.INCONCLUSIVE, Verdict.UNVERIFIABLE}
 
 
 def _ago(seconds: float) -> str:

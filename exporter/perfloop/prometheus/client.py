@@ -1,4 +1,4 @@
-"""The one client of the Prometheus HTTP API; VictoriaMetrics, Mimir and Thanos answer the same paths."""
+"""The one client of the Prometheus HTTP API."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Mapping
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
@@ -14,7 +15,7 @@ import urllib3
 from msgspec import Raw, Struct, field
 
 from perfloop.errors import Rejected, Unavailable
-from perfloop.model import Sample
+from perfloop.model import RuleState, Sample
 
 T = TypeVar("T")
 
@@ -68,6 +69,21 @@ class _Alerts(Struct):
     alerts: list[ActiveAlert]
 
 
+class _Rule(Struct, rename="camel"):
+    health: str
+    last_evaluation: datetime
+    labels: dict[str, str] = field(default_factory=dict)
+    alerts: list[ActiveAlert] = field(default_factory=list)
+
+
+class _Group(Struct):
+    rules: list[_Rule]
+
+
+class _Groups(Struct):
+    groups: list[_Group]
+
+
 class _PerThread(threading.local):
     """A session for each thread, as requests promises nothing for sessions that threads share."""
 
@@ -111,9 +127,26 @@ class PrometheusClient:
         """Return the pending and firing alerts."""
         return self._ask("GET", "alerts", _Alerts).alerts
 
-    def alert_labels(self) -> list[Mapping[str, str]]:
-        """Return the labels of every pending or firing alert."""
-        return [alert.labels for alert in self.alerts()]
+    def rule_states(self) -> Mapping[str, RuleState]:
+        """Return what each rule saw when it was last evaluated, by its label `rule`.
+
+        Rules of one name (its severities) are joined. One that is not healthy or was never evaluated takes its name
+        out: of that nothing is known.
+        """
+        states: dict[str, RuleState] = {}
+        unknown: set[str] = set()
+        for rule in (rule for group in self._ask("GET", "rules?type=alert", _Groups).groups for rule in group.rules):
+            name = rule.labels.get("rule", "")
+            if rule.health != "ok" or rule.last_evaluation.year == 1:
+                unknown.add(name)
+                continue
+            evaluated_at = rule.last_evaluation.timestamp()
+            components = frozenset(alert.labels.get("component", "") for alert in rule.alerts)
+            known = states.get(name, RuleState(evaluated_at=evaluated_at, components=frozenset()))
+            states[name] = RuleState(
+                evaluated_at=min(known.evaluated_at, evaluated_at), components=known.components | components
+            )
+        return {name: state for name, state in states.items() if name and name not in unknown}
 
     def ready(self) -> bool:
         """Say whether it serves queries now. Never raises."""

@@ -13,12 +13,13 @@ def compile_alertmanager(*, webhook_url: str, credentials_file: str, interval_se
     """Return alertmanager.yml without its header, in the syntax of 0.25 and newer.
 
     Waiting follows the collection interval: a notification is not worth waiting for longer than for the next samples.
-    A group keeps one alert of one component, with both severities. `repeat_interval` only tells the optimizer that an
+    A group keeps one alert of one component of one host, with both severities: small enough for one delivery, however
+    many hosts there are. `repeat_interval` only tells the optimizer that an
     alert still fires; what it missed, Alertmanager sends again at the next group_interval.
     """
     route = {
         "receiver": "perfloop",
-        "group_by": ["alertname", "component"],
+        "group_by": ["alertname", "component", "instance"],
         "group_wait": duration(min(interval_seconds, 10)),
         "group_interval": duration(min(2 * interval_seconds, 60)),
         "repeat_interval": duration(min(240 * interval_seconds, 3600)),

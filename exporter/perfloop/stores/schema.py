@@ -70,6 +70,8 @@ executions = Table(
     Column("body", Text, nullable=False),
     Index("executions_created_at", "created_at"),
     Index("executions_latest", "policy", "component", "executed_at"),
+    Index("executions_verdict", "policy", "executor", "verdict", "grade", "ended_at"),
+    Index("executions_state", "state", "policy"),
     # One action on one component at a time.
     Index("executions_busy", "component", unique=True, sqlite_where=text("state IN ('pending', 'running')")),
 )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, create_engine, event, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, create_engine, event, func, insert, or_, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError
 
-from perfloop.errors import ActionRefused, NotFound, PerfloopError, Stale, Unavailable
+from perfloop.errors import ActionRefused, NotFound, NotNow, Paused, PerfloopError, Stale, Unavailable
 from perfloop.model import (
     Alert,
     AlertStatus,
@@ -24,16 +25,18 @@ from perfloop.model import (
     Phase,
     Receipt,
     RecordedDecision,
-    State,
     StoreCounts,
 )
 from perfloop.stores.schema import SCHEMA_VERSION, about, alerts, decisions, episodes, executions, log, metadata
 from perfloop.stores.statistics import count
 from perfloop.wording import says_the_same
 
-_ACTIVE = (State.PENDING, State.RUNNING)
+logger = logging.getLogger(__name__)
+
+# Written out as in the partial index, which SQLite uses for the same words only.
+_IS_ACTIVE = text("executions.state IN ('pending', 'running')")
 # A delivery cannot be older than this: Alertmanager gives up earlier. What still says "firing" then, is firing.
-_LATE_SECONDS = 600.0
+_LATE_SECONDS = 120.0
 
 
 class SqlStore:
@@ -44,6 +47,10 @@ class SqlStore:
         self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": lock_timeout_seconds})
         event.listen(self._engine, "connect", _configure)
         event.listen(self._engine, "begin", _begin_immediately)
+        # Readers see the last committed state and wait for no writer.
+        self._reader = create_engine(f"sqlite:///{path}", connect_args={"timeout": lock_timeout_seconds})
+        event.listen(self._reader, "connect", _configure)
+        event.listen(self._reader, "begin", _begin)
         with self._transaction() as connection:
             metadata.create_all(connection)
         self._check_version(path)
@@ -51,6 +58,7 @@ class SqlStore:
     def close(self) -> None:
         """Close every connection."""
         self._engine.dispose()
+        self._reader.dispose()
 
     # -- alerts and episodes -------------------------------------------------------------------------------------------
 
@@ -66,48 +74,75 @@ class SqlStore:
         """Return the open episodes that are to be decided now, oldest first."""
         query = (
             select(episodes)
-            .where(episodes.c.closed_at.is_(None), episodes.c.decide_at <= now)
+            # An episode from the future: the clock was set back, and must not put it off.
+            .where(episodes.c.closed_at.is_(None), (episodes.c.decide_at <= now) | (episodes.c.opened_at > now + 1))
+            .where(episodes.c.decide_at.is_not(None))
             .order_by(episodes.c.opened_at)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [_episode(row) for row in connection.execute(query)]
 
     def episode(self, episode_id: int) -> Episode:
         """Return one episode. Raises NotFound."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             row = connection.execute(select(episodes).where(episodes.c.id == episode_id)).first()
         if row is None:
             raise NotFound(f"there is no episode {episode_id}")
         return _episode(row)
 
-    def close_silent(
-        self, *, firing: Collection[tuple[str, str]], rules: Collection[str], opened_before: float, now: float
-    ) -> list[Episode]:
-        """Close the open episodes of these rules whose (rule, component) does not fire; return them."""
-        query = select(episodes).where(
-            episodes.c.closed_at.is_(None), episodes.c.rule.in_(rules), episodes.c.opened_at < opened_before
+    def open_episodes(self) -> list[tuple[Episode, float]]:
+        """Return the open episodes, each with the time of its last delivery."""
+        delivered_at = func.coalesce(func.max(alerts.c.received_at), episodes.c.opened_at).label("delivered_at")
+        query = (
+            select(episodes, delivered_at)
+            .join(alerts, alerts.c.episode_id == episodes.c.id, isouter=True)
+            .where(episodes.c.closed_at.is_(None))
+            .group_by(episodes.c.id)
         )
+        with self._reading() as connection:
+            return [(_episode(row), row.delivered_at) for row in connection.execute(query)]
+
+    def close_episode(self, episode_id: int, *, unless_after: float, now: float) -> None:
+        """Close an episode, unless something about it was delivered after a time."""
+        mine = alerts.c.episode_id == episode_id
+        news = select(alerts.c.fingerprint).where(mine, alerts.c.received_at > unless_after).limit(1)
+        still_open = (episodes.c.id == episode_id) & episodes.c.closed_at.is_(None)
         with self._transaction() as connection:
-            silent = [row for row in connection.execute(query) if (row.rule, row.component) not in firing]
-            ids = [row.id for row in silent]
-            connection.execute(update(episodes).where(episodes.c.id.in_(ids)).values(closed_at=now, decide_at=None))
-            connection.execute(update(alerts).where(alerts.c.episode_id.in_(ids)).values(status=AlertStatus.RESOLVED))
-        return [_episode(row) for row in silent]
+            if connection.execute(news).first() is not None:
+                return
+            connection.execute(update(episodes).where(still_open).values(closed_at=now, decide_at=None))
+            for body in connection.execute(select(alerts.c.body).where(mine)).scalars().all():
+                alert = msgspec.json.decode(body, type=Alert)
+                ended = msgspec.structs.replace(alert, status=AlertStatus.RESOLVED, ends_at=now)
+                _write_alert(connection, ended, episode_id, now)
 
     def prune(self, *, before: float) -> None:
-        """Forget resolved alerts that were last delivered before a time; episodes and executions stay."""
-        old = (alerts.c.status == AlertStatus.RESOLVED) & (alerts.c.received_at < before)
+        """Forget resolved alerts, and episodes that were closed before a time and led to no execution."""
+        old_alerts = (alerts.c.status == AlertStatus.RESOLVED) & (alerts.c.received_at < before)
+        kept = select(executions.c.episode_id).union(
+            select(alerts.c.episode_id).where(alerts.c.episode_id.is_not(None))
+        )
+        old_episodes = (episodes.c.closed_at < before) & episodes.c.id.not_in(kept)
         with self._transaction() as connection:
-            connection.execute(alerts.delete().where(old))
+            connection.execute(alerts.delete().where(old_alerts))
+            gone = select(episodes.c.id).where(old_episodes)
+            connection.execute(decisions.delete().where(decisions.c.episode_id.in_(gone)))
+            connection.execute(episodes.delete().where(old_episodes))
 
     # -- decisions -----------------------------------------------------------------------------------------------------
 
     def record_decision(self, episode: Episode, decision: Decision, *, now: float, again_at: float | None) -> bool:
-        """Store a decision and when to decide again (None: never). False if it only repeats the last one."""
+        """Store a decision and when to decide again (None: never). False if it only repeats the last one.
+
+        `now` is when the deciding began: if the episode was opened again since, it stays to be decided.
+        """
         last = select(decisions.c.body).where(decisions.c.episode_id == episode.id).order_by(decisions.c.id.desc())
         body = _encode(decision)
         with self._transaction() as connection:
-            connection.execute(update(episodes).where(episodes.c.id == episode.id).values(decide_at=again_at))
+            undisturbed = (episodes.c.id == episode.id) & (
+                (episodes.c.decide_at <= now) | (episodes.c.opened_at > now + 1)
+            )
+            connection.execute(update(episodes).where(undisturbed).values(decide_at=again_at))
             known = connection.execute(last.limit(1)).scalar()
             if known is not None and _same_decision(known, decision):
                 return False
@@ -136,7 +171,7 @@ class SqlStore:
             .order_by(decisions.c.id.desc())
             .limit(limit)
         )
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [
                 RecordedDecision(
                     at=row.at,
@@ -151,9 +186,13 @@ class SqlStore:
     # -- executions ----------------------------------------------------------------------------------------------------
 
     def begin(self, execution: Execution) -> None:
-        """Store a new execution. Raises ActionRefused if its episode has one already or its component is busy."""
+        """Store a new execution.
+
+        Raises Paused, and ActionRefused if its episode is closed or was acted on, or its component is busy.
+        """
         try:
             with self._transaction() as connection:
+                _require_wanted(connection, execution)
                 connection.execute(insert(executions).values(**_columns(execution)))
                 _write_log(connection, execution, execution.reason)
         except IntegrityError as error:
@@ -161,21 +200,30 @@ class SqlStore:
                 f"episode {execution.episode_id} has been acted on, or {execution.action.component} is busy"
             ) from error
 
-    def save(self, execution: Execution, *, note: str) -> Execution:
-        """Replace an execution and log the note. Raises Stale if somebody else has replaced it meanwhile."""
+    def save(self, execution: Execution, *, note: str, only_while_wanted: bool = False) -> Execution:
+        """Replace an execution and log the note. Raises Stale if somebody else has replaced it meanwhile.
+
+        With `only_while_wanted` also raises Paused, and ActionRefused if its episode is closed, in the same
+        transaction: so a pause that was answered holds. Raises NotNow if its component is busy with another one.
+        """
         saved = msgspec.structs.replace(execution, revision=execution.revision + 1)
         mine = (executions.c.id == execution.id) & (executions.c.revision == execution.revision)
-        with self._transaction() as connection:
-            if connection.execute(update(executions).where(mine).values(**_columns(saved))).rowcount != 1:
-                raise Stale(f"execution {execution.id} was changed by somebody else")
-            if note:
-                _write_log(connection, saved, note)
+        try:
+            with self._transaction() as connection:
+                if only_while_wanted:
+                    _require_wanted(connection, execution)
+                if connection.execute(update(executions).where(mine).values(**_columns(saved))).rowcount != 1:
+                    raise Stale(f"execution {execution.id} was changed by somebody else")
+                if note:
+                    _write_log(connection, saved, note)
+        except IntegrityError as error:
+            raise NotNow(f"{execution.action.component} is busy with another action; wait for its end") from error
         return saved
 
     def execution(self, execution_id: str) -> Execution:
         """Return one execution by its id or an unambiguous beginning of it. Raises NotFound."""
         query = select(executions.c.body).where(executions.c.id.startswith(execution_id, autoescape=True)).limit(2)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             found = connection.execute(query).scalars().all()
         if len(found) != 1:
             raise NotFound(f"there is {'no' if not found else 'more than one'} action {execution_id!r}")
@@ -190,23 +238,26 @@ class SqlStore:
         since: float = 0.0,
         or_open: bool = False,
     ) -> list[Execution]:
-        """Return executions, newest first; with `or_open` also older ones that are active or locked."""
-        wanted = executions.c.created_at >= since
+        """Return executions, newest first; `since` is compared with their end, or their begin while they have none.
+
+        With `or_open` also older ones that are active or locked.
+        """
+        wanted: ColumnElement[bool] = func.coalesce(executions.c.ended_at, executions.c.created_at) >= since
         if or_open:
-            wanted |= executions.c.state.in_(_ACTIVE) | executions.c.locked
+            wanted = or_(wanted, _IS_ACTIVE, executions.c.locked)
         query = select(executions.c.body).where(wanted)
         if component is not None:
             query = query.where(executions.c.component == component)
         if active:
-            query = query.where(executions.c.state.in_(_ACTIVE))
+            query = query.where(_IS_ACTIVE)
         query = query.order_by(executions.c.created_at.desc(), executions.c.id).limit(limit)
-        with self._transaction() as connection:
-            return [msgspec.json.decode(body, type=Execution) for body in connection.execute(query).scalars()]
+        with self._reading() as connection:
+            return [found for body in connection.execute(query).scalars() if (found := _decode_execution(body))]
 
     def log(self, execution_id: str) -> list[LogEntry]:
         """Return the history of one execution, oldest first."""
         query = select(log).where(log.c.execution_id == execution_id).order_by(log.c.id)
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return [LogEntry(at=row.at, phase=Phase(row.phase), text=row.text) for row in connection.execute(query)]
 
     # -- pause ---------------------------------------------------------------------------------------------------------
@@ -220,25 +271,25 @@ class SqlStore:
 
     def paused(self) -> str | None:
         """Return why acting is paused, or None."""
-        with self._transaction() as connection:
+        with self._reading() as connection:
             return connection.execute(select(about.c.value).where(about.c.key == "paused")).scalar()
 
     def counts(self) -> StoreCounts:
         """Count everything, for the optimizer's own metrics."""
-        try:
-            return count(self._engine)
-        except OperationalError as error:
-            raise Unavailable(f"the store cannot be used: {error.orig}") from error
+        with self._reading() as connection:
+            return count(connection)
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise Unavailable(f"the store cannot be used: {error.orig}") from error
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with _translated(), self._reader.begin() as connection:
+            yield connection
 
     def _check_version(self, path: Path) -> None:
         with self._transaction() as connection:
@@ -247,6 +298,23 @@ class SqlStore:
                 connection.execute(insert(about).values(key="schema_version", value=str(SCHEMA_VERSION)))
             elif int(found) != SCHEMA_VERSION:
                 raise PerfloopError(f"{path} has schema version {found}, this perfloop knows {SCHEMA_VERSION}")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise Unavailable(f"the store cannot be used: {error.orig}") from error
+
+
+def _require_wanted(connection: Connection, execution: Execution) -> None:
+    reason = connection.execute(select(about.c.value).where(about.c.key == "paused")).scalar()
+    if reason is not None:
+        raise Paused(f"acting is paused: {reason}")
+    closed_at = select(episodes.c.closed_at).where(episodes.c.id == execution.episode_id)
+    if connection.execute(closed_at).scalar() is not None:
+        raise ActionRefused("the alert has resolved before the action began")
 
 
 def _configure(connection: sqlite3.Connection, record: object) -> None:
@@ -260,6 +328,10 @@ def _configure(connection: sqlite3.Connection, record: object) -> None:
 def _begin_immediately(connection: Connection) -> None:
     # A reader that turns writer half-way would fail at once instead of waiting for the lock.
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN")
 
 
 def _receive_one(connection: Connection, alert: Alert, now: float) -> str:
@@ -312,6 +384,15 @@ def _same_decision(known: str, decision: Decision) -> bool:
     last = msgspec.json.decode(known, type=Decision)
     same = (last.outcome, last.policy) == (decision.outcome, decision.policy)
     return same and says_the_same(last.reason, decision.reason)
+
+
+def _decode_execution(body: str) -> Execution | None:
+    # One row that this version cannot read must not keep all the others from being worked on.
+    try:
+        return msgspec.json.decode(body, type=Execution)
+    except msgspec.ValidationError as error:
+        logger.error("an execution cannot be read", extra={"reason": str(error)})  # noqa: TRY400 - the place is known
+        return None
 
 
 def _columns(execution: Execution) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class Api:
 
         @post("/pause", status_code=200, sync_to_thread=True)
         def pause(data: JSONBody[Reason]) -> Reason:
-            """Stop beginning new actions; what is at work is judged and, if need be, undone."""
+            """Begin no change from now on; what has been changed already is judged and, if need be, undone."""
             self._store.pause(data.reason)
             return data
 
@@ -226,13 +226,17 @@ class Api:
         def http(request: AnyRequest, error: HTTPException) -> Response[Problem]:
             return answer(request, error.status_code, error.detail)
 
+        def unforeseen(request: AnyRequest, error: Exception) -> Response[Problem]:
+            logger.error("request failed", exc_info=error, extra={"path": request.url.path})
+            return answer(request, 500, "an error inside the optimizer; its log has more")
+
         def answer(request: AnyRequest, status: int, detail: str) -> Response[Problem]:
             if request.url.path == "/api/v1/alerts":
                 self._metrics.refused.labels(str(status)).inc()
                 logger.warning("delivery refused", extra={"status": status, "reason": detail})
             return Response(Problem(detail=detail), status_code=status)
 
-        return {PerfloopError: known, HTTPException: http}
+        return {PerfloopError: known, HTTPException: http, Exception: unforeseen}
 
 
 def _slim(execution: Execution) -> Execution:
