@@ -101,7 +101,7 @@ class Demo:
         patients = Supervisor(patient.servers, say=self._say)
         stack = Stack(config_file, state=self._folder)
         processes = Supervisor(stack.prepare(), say=self._say)
-        load = Supervisor([patient.load()], say=self._say)
+        load = Supervisor(patient.load, say=self._say)
         try:
             patients.start(stop=self._stop)
             self._go_on()

@@ -144,6 +144,7 @@ def build_policy(section: PolicySection, config: Config, metrics: Mapping[str, C
         objective=Objective(
             metric=objective.name,
             matchers=section.objective.match,
+            control=section.objective.control,
             direction=objective.direction,
             scale=objective.scale,
             impact_threshold_ratio=section.objective.impact_threshold or config.optimization.impact_threshold,

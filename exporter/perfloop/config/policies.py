@@ -58,15 +58,25 @@ def _check_measured(
             of = " and ".join(sorted(sources))
             expected = "add match: ['component=\"NAME\"'] to say whose"
             document.report(f"{below}.metric", f"{section.metric} is measured at {of}, not at {driver}; {expected}")
+        if isinstance(section, ObjectiveSection) and section.control:
+            _check_matchers(document, f"{below}.control", section.control)
+            own = section.match or (f'component="{_component(policy)}"',)
+            if set(section.control) == set(own):
+                document.report(f"{below}.control", "expected series that the action does not touch, got its own")
         if measured.setdefault(section.metric, section.match) != section.match:
             document.report(f"{below}.match", f"{section.metric} is measured twice in this policy, with other labels")
 
 
 def _driver(policy: PolicySection, config: Config) -> str | None:
-    """Return the driver of the component that the policy names, itself or in a matcher, if it names one."""
-    named = [found[1] for matcher in policy.match if (found := _COMPONENT.match(matcher))]
-    component = config.components.get(policy.component or (named[0] if named else ""))
+    """Return the driver of the component that the policy names, if it names one."""
+    component = config.components.get(_component(policy))
     return component.driver if component is not None else None
+
+
+def _component(policy: PolicySection) -> str:
+    """Return the component that the policy names, itself or in a matcher, or nothing."""
+    named = [found[1] for matcher in policy.match if (found := _COMPONENT.match(matcher))]
+    return policy.component or (named[0] if named else "")
 
 
 def _check_matchers(document: Document, path: str, matchers: Sequence[str]) -> None:

@@ -245,6 +245,9 @@ class ObjectiveSection(Section, frozen=True, kw_only=True, forbid_unknown_fields
     metric: MetricName
     #: Which series, as matchers; by default those of the component that is acted on.
     match: tuple[str, ...] = ()
+    #: Series of the same metric that the action does not touch, as matchers: a sibling under the same load. What
+    #: happens to them at the same time is taken out of the effect, and the verdict gets grade B.
+    control: tuple[str, ...] = ()
     #: Share by which it must improve; by default `optimization.impact_threshold`.
     impact_threshold: Share | None = None
 

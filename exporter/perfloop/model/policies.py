@@ -30,12 +30,14 @@ class Keep(StrEnum):
 class Objective(Struct, frozen=True, kw_only=True):
     """What the action must improve: a catalogue name, and by which share at least.
 
-    `matchers` select its series; none means those of the component that is acted on.
+    `matchers` select its series; none means those of the component that is acted on. `control` selects series of the
+    same metric that the action does not touch; what happens to them too is not the action's doing.
     """
 
     metric: str
     direction: Direction
     matchers: tuple[str, ...] = ()
+    control: tuple[str, ...] = ()
     impact_threshold_ratio: float = 0.10
     scale: Scale = Scale.RATIO
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
 from perfloop.errors import ActionRefused, PerfloopError, Rejected
 from perfloop.model import Baseline, CatalogueMetric, Evaluation, Guard, Objective, Policy, Sample, Timing, Verdict
+from perfloop.optimizer.control import control_key
 from perfloop.optimizer.judge import EffectJudge
 from perfloop.optimizer.matchers import Matcher, parse_matcher
 from perfloop.protocols import Judge, SeriesSource
@@ -36,12 +37,12 @@ class PrometheusEvaluator:
         timing = policy.timing
         start = now - (timing.baseline_samples - 1) * timing.sample_seconds
         samples = {}
-        for metric, selector in _selectors(policy, component).items():
+        for key, (metric, selector) in _selectors(policy, component).items():
             try:
-                samples[metric] = self._samples(metric, selector, start=start, end=now, timing=timing)
+                samples[key] = self._samples(metric, selector, start=start, end=now, timing=timing)
             except Rejected as error:
-                raise ActionRefused(f"{metric} of {component} cannot be measured: {error}") from error
-            _require_fit(metric, component, samples[metric], timing, now=now)
+                raise ActionRefused(f"{key} of {component} cannot be measured: {error}") from error
+            _require_fit(key, component, samples[key], timing, now=now)
         return Baseline(samples=samples)
 
     def evaluate(
@@ -69,8 +70,8 @@ class PrometheusEvaluator:
         """Fetch what was recorded after the change had settled; the lookback offers older samples too."""
         timing = policy.timing
         found = {
-            metric: self._samples(metric, selector, start=settled_at, end=end, timing=timing)
-            for metric, selector in _selectors(policy, component).items()
+            key: self._samples(metric, selector, start=settled_at, end=end, timing=timing)
+            for key, (metric, selector) in _selectors(policy, component).items()
         }
         return Baseline(samples={m: tuple(s for s in samples if s.at > settled_at) for m, samples in found.items()})
 
@@ -91,11 +92,19 @@ class PrometheusEvaluator:
         return tuple(Sample(at=at, value=value) for at, value in sorted(distinct.items()))
 
 
-def _selectors(policy: Policy, component: str) -> dict[str, str]:
-    """Return the label matchers, in PromQL, of the objective's metric and of the guards', each once."""
+def _selectors(policy: Policy, component: str) -> dict[str, tuple[str, str]]:
+    """Return what is sampled: (metric, label matchers in PromQL) of the objective, its control and the guards."""
     own = Matcher(label="component", operator="=", value=component).promql()
     goals: tuple[Objective | Guard, ...] = (policy.objective, *policy.guards)
-    return {goal.metric: ", ".join(parse_matcher(m).promql() for m in goal.matchers) or own for goal in goals}
+    selectors = {goal.metric: (goal.metric, _promql(goal.matchers) or own) for goal in goals}
+    if policy.objective.control:
+        metric = policy.objective.metric
+        selectors[control_key(metric)] = (metric, _promql(policy.objective.control))
+    return selectors
+
+
+def _promql(matchers: Sequence[str]) -> str:
+    return ", ".join(parse_matcher(matcher).promql() for matcher in matchers)
 
 
 def _require_fit(metric: str, component: str, samples: tuple[Sample, ...], timing: Timing, *, now: float) -> None:

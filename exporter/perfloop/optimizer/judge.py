@@ -22,6 +22,7 @@ from perfloop.model import (
     Direction,
     Effect,
     Evaluation,
+    Grade,
     Guard,
     GuardResult,
     Objective,
@@ -29,6 +30,7 @@ from perfloop.model import (
     Scale,
     Verdict,
 )
+from perfloop.optimizer.control import control_key, without_control
 
 Values = NDArray[np.float64]
 
@@ -68,10 +70,10 @@ class EffectJudge:
         `looks` are sample counts of the objective, ascending. A harmed guard makes any action harmful, at once. Not
         final: fewer samples than the first look, undecided with a look to come, or effective with a guard unseen.
         """
-        new = after.samples.get(objective.metric, ())
+        old, new = _objective_series(objective, before, after)
         look = max((planned for planned in looks if planned <= len(new)), default=0)
         alpha = self._family_alpha / len(looks)
-        evaluation = self._objective(objective, before, new[:look], alpha=alpha, looks=looks)
+        evaluation = self._objective(objective, old, new[:look], alpha=alpha, looks=looks)
         if not look:
             reason = f"{len(new)} of {looks[0]} samples of {objective.metric} since the change settled"
             evaluation = replace(evaluation, reason=reason, final=False)
@@ -86,17 +88,25 @@ class EffectJudge:
         return replace(evaluation, guards=results)
 
     def _objective(
-        self, objective: Objective, before: Baseline, new: Sequence[Sample], *, alpha: float, looks: Sequence[int]
+        self,
+        objective: Objective,
+        old: Sequence[Sample],
+        new: Sequence[Sample],
+        *,
+        alpha: float,
+        looks: Sequence[int],
     ) -> Evaluation:
-        old = before.samples.get(objective.metric, ())
+        grade = Grade.CONTROL if objective.control else Grade.BEFORE_AFTER
         effect = measure(objective.metric, objective.direction, objective.scale, old, new, alpha=alpha)
         if effect is None:
             reason = f"{objective.metric} has {len(old)} samples from before the change: nothing to compare with"
-            return Evaluation(verdict=Verdict.INCONCLUSIVE, reason=reason)
+            return Evaluation(verdict=Verdict.INCONCLUSIVE, reason=reason, grade=grade)
         verdict = decide(effect, objective.impact_threshold_ratio)
         final = verdict is not Verdict.INCONCLUSIVE or len(new) >= looks[-1]
         reason = self._reason(effect, verdict, objective.impact_threshold_ratio)
-        return Evaluation(verdict=verdict, reason=reason, effect=effect, final=final)
+        if objective.control:
+            reason = f"{reason}, beside the control {', '.join(objective.control)}"
+        return Evaluation(verdict=verdict, reason=reason, grade=grade, effect=effect, final=final)
 
     def _guard(self, guard: Guard, before: Baseline, after: Baseline, *, look: int, alpha: float) -> GuardResult:
         old, new = before.samples.get(guard.metric, ()), after.samples.get(guard.metric, ())
@@ -140,6 +150,16 @@ class EffectJudge:
             f"{effect.before_effective_samples:.0f} of {effect.before_samples} before, "
             f"{effect.after_effective_samples:.0f} of {effect.after_samples} after"
         )
+
+
+def _objective_series(
+    objective: Objective, before: Baseline, after: Baseline
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    old, new = before.samples.get(objective.metric, ()), after.samples.get(objective.metric, ())
+    if not objective.control:
+        return old, new
+    key = control_key(objective.metric)
+    return without_control(old, new, before.samples.get(key, ()), after.samples.get(key, ()), scale=objective.scale)
 
 
 def measure(

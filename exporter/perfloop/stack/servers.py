@@ -97,10 +97,16 @@ def postgresql(folder: Path, *, port: int, settings: dict[str, str] | None = Non
 
 
 def pgbouncer(
-    folder: Path, *, port: int, database_port: int, pool_size: int = 20, settings: dict[str, str] | None = None
+    folder: Path,
+    *,
+    port: int,
+    database_port: int,
+    pool_size: int = 20,
+    settings: dict[str, str] | None = None,
+    name: str = "pgbouncer",
 ) -> Child:
     """PgBouncer in transaction mode before a PostgreSQL on loopback; `postgres` is its admin, without a password."""
-    config = folder / "pgbouncer.ini"
+    config = folder / f"{name}.ini"
     options = {
         "listen_addr": HOST,
         "listen_port": str(port),
@@ -119,9 +125,9 @@ def pgbouncer(
         encoding="utf-8",
     )
     return Child(
-        "pgbouncer",
+        name,
         [find_binary("pgbouncer"), str(config)],
-        log=folder / "pgbouncer.log",
+        log=folder / f"{name}.log",
         ready=lambda: tcp_ready(port),
         user=database_user(),
         stop_signal=signal.SIGINT,
