@@ -71,6 +71,7 @@ def test_there_is_no_default_to_go_back_to(redis: Child):
 def test_the_documented_rights_are_enough_and_no_more(redis: Child, admin: client_library.Redis):
     rule = next(line for line in DOCUMENTED.splitlines() if line.startswith("ACL SETUSER perfloop "))
     admin.execute_command(rule)
+    admin.acl_log_reset()
     driver = Redis(component(redis.address, user="perfloop", password="CHANGE-ME"))
 
     driver.set("maxmemory", "67108864")

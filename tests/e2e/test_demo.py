@@ -43,7 +43,7 @@ def test_the_demo_proves_that_a_wider_pool_helped() -> None:
 
 def test_an_interrupted_demo_says_so_and_leaves_nothing() -> None:
     with _demo() as (process, told):
-        eventually(lambda: "pgbouncer" in "".join(told), what="a demo that has begun")
+        eventually(lambda: "orders-pool" in "".join(told), what="a demo that has begun")
         folder = _folder("".join(told))
         family = eventually(lambda: _family(folder), what="servers of the demo")
 

@@ -1,4 +1,4 @@
-"""What happens to the control too is not the action's doing: difference in differences, and the error rates it keeps."""
+"""What happens to the control too is not the action's doing: difference in differences, and its error rates."""
 
 from __future__ import annotations
 

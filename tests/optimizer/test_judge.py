@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from perfloop.model import Baseline, Direction, Evaluation, Grade, Guard, Objective, Sample, Scale, Verdict
 from perfloop.optimizer.judge import EffectJudge, decide, measure
-from tests.optimizer.error_rates import autoregressive, false_alarms, samples, verdicts
+from tests.optimizer.error_rates import autoregressive, false_alarms, judged, samples, verdicts
 
 Series = tuple[Sample, ...]
 Values = NDArray[np.float64]
@@ -365,3 +365,21 @@ def test_a_worse_metric_is_almost_never_called_effective() -> None:
 
 def test_three_guards_together_seldom_raise_a_false_alarm() -> None:
     assert false_alarms(200, guards=3) <= 0.1
+
+
+def test_a_change_many_times_the_noise_is_seen_in_a_series_that_hardly_moves():
+    rng = np.random.default_rng(7)
+    slow = np.exp(autoregressive(rng, 91, rho=0.98, deviation=0.08))
+    slow[31:] *= 0.07
+
+    evaluation, _ = judged(samples(200 * slow[:31]), samples(200 * slow[31:], start=1000.0))
+
+    assert evaluation.verdict is Verdict.EFFECTIVE
+    assert min(evaluation.effect.before_effective_samples, evaluation.effect.after_effective_samples) < 3
+
+
+@pytest.mark.parametrize("rho", [0.9, 0.95, 0.98])
+def test_a_series_that_wanders_slowly_is_rarely_called_effective_when_nothing_was_done(rho: float):
+    found, _ = verdicts(300, seed=11, improvement=0.0, rho=rho, deviation=0.5)
+
+    assert found[Verdict.EFFECTIVE] <= 0.08

@@ -200,10 +200,13 @@ def decide(effect: Effect, threshold: float) -> Verdict:
     """Turn an effect into a verdict, whatever look it is.
 
     Effective and harmful need the estimate beyond the threshold and its bound beyond zero; ineffective needs a bound
-    that excludes the threshold.
+    that excludes the threshold. Of too few effective samples only what is beyond the threshold with its bound, too, is
+    believed: their Student quantile is so wide that a change has to be many times the noise.
     """
     if not _is_measurable(effect):
-        return Verdict.INCONCLUSIVE
+        if effect.lower >= threshold - ROUNDING:
+            return Verdict.EFFECTIVE
+        return Verdict.HARMFUL if effect.upper <= ROUNDING - threshold else Verdict.INCONCLUSIVE
     if effect.ratio >= threshold - ROUNDING and effect.lower > 0:
         return Verdict.EFFECTIVE
     if effect.ratio <= ROUNDING - threshold and effect.upper < 0:
