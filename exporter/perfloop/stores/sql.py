@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, create_engine, event, func, insert, or_, select, text, update
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import ColumnElement, Connection, Row, func, insert, or_, select, text, update
+from sqlalchemy.exc import IntegrityError
 
-from perfloop.errors import ActionRefused, NotFound, NotNow, Paused, PerfloopError, Stale, Unavailable
+from perfloop.errors import ActionRefused, NotFound, NotNow, Paused, PerfloopError, Stale
 from perfloop.model import (
     Alert,
     AlertStatus,
@@ -27,6 +26,8 @@ from perfloop.model import (
     RecordedDecision,
     StoreCounts,
 )
+from perfloop.stores.deliveries import encode, receive, write_alert
+from perfloop.stores.engine import open_engine, transaction
 from perfloop.stores.schema import SCHEMA_VERSION, about, alerts, decisions, episodes, executions, log, metadata
 from perfloop.stores.statistics import count
 from perfloop.wording import says_the_same
@@ -35,8 +36,6 @@ logger = logging.getLogger(__name__)
 
 # Written out as in the partial index, which SQLite uses for the same words only.
 _IS_ACTIVE = text("executions.state IN ('pending', 'running')")
-# A delivery cannot be older than this: Alertmanager gives up earlier. What still says "firing" then, is firing.
-_LATE_SECONDS = 120.0
 
 
 class SqlStore:
@@ -44,13 +43,8 @@ class SqlStore:
 
     def __init__(self, path: Path, *, lock_timeout_seconds: float = 5.0) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": lock_timeout_seconds})
-        event.listen(self._engine, "connect", _configure)
-        event.listen(self._engine, "begin", _begin_immediately)
-        # Readers see the last committed state and wait for no writer.
-        self._reader = create_engine(f"sqlite:///{path}", connect_args={"timeout": lock_timeout_seconds})
-        event.listen(self._reader, "connect", _configure)
-        event.listen(self._reader, "begin", _begin)
+        self._engine = open_engine(path, lock_timeout_seconds=lock_timeout_seconds, writes=True)
+        self._reader = open_engine(path, lock_timeout_seconds=lock_timeout_seconds, writes=False)
         with self._transaction() as connection:
             metadata.create_all(connection)
         self._check_version(path)
@@ -67,7 +61,7 @@ class SqlStore:
         counts = {"opened": 0, "repeated": 0, "resolved": 0, "late": 0}
         with self._transaction() as connection:
             for alert in alerts:
-                counts[_receive_one(connection, alert, now)] += 1
+                counts[receive(connection, alert, now)] += 1
         return Receipt(**counts)
 
     def episodes_due(self, *, now: float) -> list[Episode]:
@@ -114,7 +108,7 @@ class SqlStore:
             for body in connection.execute(select(alerts.c.body).where(mine)).scalars().all():
                 alert = msgspec.json.decode(body, type=Alert)
                 ended = msgspec.structs.replace(alert, status=AlertStatus.RESOLVED, ends_at=now)
-                _write_alert(connection, ended, episode_id, now)
+                write_alert(connection, ended, episode_id, now)
 
     def prune(self, *, before: float) -> None:
         """Forget resolved alerts, and episodes that were closed before a time and led to no execution."""
@@ -137,7 +131,7 @@ class SqlStore:
         `now` is when the deciding began: if the episode was opened again since, it stays to be decided.
         """
         last = select(decisions.c.body).where(decisions.c.episode_id == episode.id).order_by(decisions.c.id.desc())
-        body = _encode(decision)
+        body = encode(decision)
         with self._transaction() as connection:
             undisturbed = (episodes.c.id == episode.id) & (
                 (episodes.c.decide_at <= now) | (episodes.c.opened_at > now + 1)
@@ -281,15 +275,11 @@ class SqlStore:
 
     # -- inside --------------------------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with _translated(), self._engine.begin() as connection:
-            yield connection
+    def _transaction(self) -> AbstractContextManager[Connection]:
+        return transaction(self._engine)
 
-    @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with _translated(), self._reader.begin() as connection:
-            yield connection
+    def _reading(self) -> AbstractContextManager[Connection]:
+        return transaction(self._reader)
 
     def _check_version(self, path: Path) -> None:
         with self._transaction() as connection:
@@ -300,14 +290,6 @@ class SqlStore:
                 raise PerfloopError(f"{path} has schema version {found}, this perfloop knows {SCHEMA_VERSION}")
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except OperationalError as error:
-        raise Unavailable(f"the store cannot be used: {error.orig}") from error
-
-
 def _require_wanted(connection: Connection, execution: Execution) -> None:
     reason = connection.execute(select(about.c.value).where(about.c.key == "paused")).scalar()
     if reason is not None:
@@ -315,63 +297,6 @@ def _require_wanted(connection: Connection, execution: Execution) -> None:
     closed_at = select(episodes.c.closed_at).where(episodes.c.id == execution.episode_id)
     if connection.execute(closed_at).scalar() is not None:
         raise ActionRefused("the alert has resolved before the action began")
-
-
-def _configure(connection: sqlite3.Connection, record: object) -> None:
-    del record
-    # SQLAlchemy begins the transactions; the driver must not begin others of its own.
-    connection.isolation_level = None
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_immediately(connection: Connection) -> None:
-    # A reader that turns writer half-way would fail at once instead of waiting for the lock.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql("BEGIN")
-
-
-def _receive_one(connection: Connection, alert: Alert, now: float) -> str:
-    row = connection.execute(select(alerts).where(alerts.c.fingerprint == alert.fingerprint)).first()
-    known = msgspec.json.decode(row.body, type=Alert) if row else None
-    if row and known and now - row.received_at < _LATE_SECONDS and not alert.is_news_after(known):
-        return "late"
-    if alert.status is AlertStatus.FIRING:
-        episode_id, opened = _open_episode(connection, alert, now)
-        _write_alert(connection, alert, episode_id, now)
-        return "opened" if opened else "repeated"
-    known_episode_id: int | None = row.episode_id if row else None
-    _write_alert(connection, alert, known_episode_id, now)
-    if known_episode_id is not None:
-        _close_episode_if_quiet(connection, known_episode_id, now)
-    return "resolved"
-
-
-def _open_episode(connection: Connection, alert: Alert, now: float) -> tuple[int, bool]:
-    same = (episodes.c.rule == alert.rule) & (episodes.c.component == alert.component)
-    open_episode = connection.execute(select(episodes.c.id).where(same, episodes.c.closed_at.is_(None))).first()
-    if open_episode is not None:
-        return open_episode.id, False
-    values = {"rule": alert.rule, "component": alert.component, "labels": _encode(dict(alert.labels))}
-    inserted = connection.execute(insert(episodes).values(**values, opened_at=now, decide_at=now))
-    return int(inserted.inserted_primary_key[0]), True  # type: ignore[index]
-
-
-def _close_episode_if_quiet(connection: Connection, episode_id: int, now: float) -> None:
-    firing = select(func.count()).where(alerts.c.episode_id == episode_id, alerts.c.status == AlertStatus.FIRING)
-    if connection.execute(firing).scalar_one() == 0:
-        still_open = (episodes.c.id == episode_id) & episodes.c.closed_at.is_(None)
-        connection.execute(update(episodes).where(still_open).values(closed_at=now, decide_at=None))
-
-
-def _write_alert(connection: Connection, alert: Alert, episode_id: int | None, now: float) -> None:
-    values = {"episode_id": episode_id, "status": alert.status, "body": _encode(alert), "received_at": now}
-    changed = connection.execute(update(alerts).where(alerts.c.fingerprint == alert.fingerprint).values(**values))
-    if changed.rowcount == 0:
-        connection.execute(insert(alerts).values(fingerprint=alert.fingerprint, **values))
 
 
 def _write_log(connection: Connection, execution: Execution, text: str) -> None:
@@ -409,7 +334,7 @@ def _columns(execution: Execution) -> dict[str, Any]:
         "ended_at": execution.ended_at,
         **_verdict_columns(execution),
         "revision": execution.revision,
-        "body": _encode(execution),
+        "body": encode(execution),
     }
 
 
@@ -430,7 +355,3 @@ def _episode(row: Row[Any]) -> Episode:
         opened_at=row.opened_at,
         closed_at=row.closed_at,
     )
-
-
-def _encode(value: object) -> str:
-    return msgspec.json.encode(value).decode()
