@@ -59,7 +59,7 @@ def _run(scenario: Scenario, stop: Stop, console: Console, *, keep: bool) -> boo
     began = time.monotonic()
 
     def say(who: str, what: str) -> None:
-        console.print(Text(f"{time.monotonic() - began:6.1f} s  {who:<13} {what}"))
+        console.print(Text(f"{time.monotonic() - began:6.1f} s  {who:<17} {what}"))
 
     console.print(Text(f"\nScenario {scenario.name}: {scenario.story}", style="bold"))
     console.print(Text(f"            data and logs in {folder}\n"))
