@@ -174,7 +174,10 @@ SCENARIOS = {
             policy={
                 "executor": "cache",
                 "parameters": {"cache_size": {"increase_ratio": 15.0, "max": "64MB"}},
-                "guards": [{"metric": "cache_command_time", "margin_ratio": 1.0}],
+                # The host must not run out of memory for it.
+                "guards": [
+                    {"metric": "memory_usage", "match": ['job="perfloop"'], "margin_ratio": 0.5, "hard_limit": 95}
+                ],
                 "settle_seconds": 30,
             },
             key="maxmemory",
