@@ -1,6 +1,6 @@
 """Writes the reference of perfloop.yml from the schema that checks it: generate_configuration.py FILE.
 
-A key's sentence is the `#:` line above it, and a section's the docstring, both in config/schema.py.
+A key's sentence is the `#:` line above it, and a section's the docstring, both in config/schema/.
 """
 
 # ruff: noqa: ANN401 - annotations are of any type
@@ -27,7 +27,7 @@ from perfloop.config.schema import Config, Secret, Section
 INTRODUCTION = """\
 # perfloop.yml, key by key
 
-<!-- Generated from exporter/perfloop/config/schema.py by scripts/generate_configuration.py; do not edit. -->
+<!-- Generated from exporter/perfloop/config/schema/ by scripts/generate_configuration.py; do not edit. -->
 
 Every section and, unless it says *required*, every key may be left out. An unknown key is a mistake; `perfloop check`
 says all of them at once, each with its line. Times are in seconds, ratios are shares of one. The example that is also
@@ -37,7 +37,13 @@ the default is [perfloop.yml](../perfloop.yml); which names metrics have, [metri
 
 def sentences() -> dict[str, dict[str, str]]:
     """Return the `#:` line of every field of the schema, by class and field."""
-    source = inspect.getsource(schema)
+    found: dict[str, dict[str, str]] = {}
+    for file in sorted(Path(schema.__file__).parent.glob("*.py")):
+        found |= _sentences(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _sentences(source: str) -> dict[str, dict[str, str]]:
     lines = source.splitlines()
     found: dict[str, dict[str, str]] = {}
     for node in ast.parse(source).body:

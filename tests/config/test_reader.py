@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from perfloop import config
-from perfloop.config.schema import Operator
 from perfloop.errors import ConfigInvalid
 from perfloop.model import Mode
+from perfloop.rules.thresholds import Operator
 
 
 def mistakes(text: str) -> tuple[str, ...]:

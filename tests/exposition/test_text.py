@@ -7,12 +7,13 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from perfloop.exposition.block import Block
 from perfloop.exposition.histogram import Histogram
 from perfloop.exposition.text import header, number, render_page, series
-from perfloop.model import Family, MetricType
+from perfloop.model import Alias, Family, MetricType
 
 SIZE = Family(name="size_bytes", type=MetricType.GAUGE, help="How large.", labels=("target", "name"))
 READS = Family(name="reads_total", type=MetricType.COUNTER, help="How often.", labels=("target", "name"))
@@ -136,8 +137,65 @@ def test_a_histogram_counts_into_cumulative_buckets() -> None:
     _, lines = histogram.render()
     assert lines.decode().splitlines() == [
         'wait_seconds_bucket{component="50%",le="0.1"} 1',
-        'wait_seconds_bucket{component="50%",le="1"} 2',
+        'wait_seconds_bucket{component="50%",le="1.0"} 2',
         'wait_seconds_bucket{component="50%",le="+Inf"} 3',
         'wait_seconds_sum{component="50%"} 5.6',
         'wait_seconds_count{component="50%"} 3',
     ]
+
+
+def test_an_alias_shows_the_same_values_under_another_name_and_its_labels():
+    waits = Family(name="waits_seconds_total", type=MetricType.COUNTER, help="Waits.", labels=("component", "device"))
+    theirs = Family(name="peer_waits", type=MetricType.UNTYPED, help="Waits.", labels=("disk", "server"))
+    alias = Alias(family=theirs, renamed={"disk": "device"}, fixed={"server": "db:1"})
+    block = Block([SIZE_OF, waits], fixed=("db",), exponents={waits: -3}, aliases={waits: alias})
+
+    page = render_page(block.render([(b"vda",), (b"vdb",)], [(b"1", b"12"), (b"2", b"")]))
+
+    assert page.decode().splitlines() == [
+        "# HELP size_bytes Sizes.",
+        "# TYPE size_bytes gauge",
+        'size_bytes{component="db",device="vda"} 1',
+        'size_bytes{component="db",device="vdb"} 2',
+        "# HELP waits_seconds_total Waits.",
+        "# TYPE waits_seconds_total counter",
+        'waits_seconds_total{component="db",device="vda"} 12e-3',
+        "# HELP peer_waits Waits.",
+        "# TYPE peer_waits untyped",
+        'peer_waits{disk="vda",server="db:1"} 12e-3',
+    ]
+
+
+SIZE_OF = Family(name="size_bytes", type=MetricType.GAUGE, help="Sizes.", labels=("component", "device"))
+
+
+def test_openmetrics_is_what_its_reference_parser_reads():
+    families = [
+        Family(name="reads_total", type=MetricType.COUNTER, help='Reads "now".'),
+        Family(name="build_info", type=MetricType.INFO, help="Build."),
+        Family(name="peer_reads", type=MetricType.COUNTER, help="A counter whose name OpenMetrics forbids."),
+        Family(name="peer_size", type=MetricType.UNTYPED, help="Of no declared type."),
+        Family(name="load1", type=MetricType.GAUGE, help="Load."),
+    ]
+    histogram = Histogram(DURATION, ("a",), bounds_seconds=(0.5, 1))
+    histogram.observe(0.7)
+
+    page = render_page(
+        [*Block(families).render_row([b"12e-2", b"1", b"3", b"4", b"0.5"]), histogram.render()], openmetrics=True
+    )
+
+    parsed = {f.name: (f.type, [s.name for s in f.samples]) for f in read_openmetrics(page.decode())}
+    assert parsed == {
+        "reads": ("counter", ["reads_total"]),
+        "build": ("info", ["build_info"]),
+        "peer_reads": ("unknown", ["peer_reads"]),
+        "peer_size": ("unknown", ["peer_size"]),
+        "load1": ("gauge", ["load1"]),
+        "duration_seconds": (
+            "histogram",
+            ["duration_seconds_bucket"] * 3 + ["duration_seconds_sum", "duration_seconds_count"],
+        ),
+    }
+
+
+DURATION = Family(name="duration_seconds", type=MetricType.HISTOGRAM, help="Durations.", labels=("component",))

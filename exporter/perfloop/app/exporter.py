@@ -5,21 +5,16 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from http import HTTPStatus
 from pathlib import Path
 
 from perfloop import __version__
+from perfloop.app.collectors import build_collectors
 from perfloop.app.listener import listen
-from perfloop.collectors import COLLECTORS
-from perfloop.collectors.application import ApplicationCollector
-from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.exporter import ExporterCollector, Reload
-from perfloop.collectors.filesystem import FilesystemCollector
 from perfloop.collectors.guard import Guard, Round
-from perfloop.collectors.network import NetworkCollector
-from perfloop.collectors.system import SystemCollector
-from perfloop.config import Config, component_of, load
+from perfloop.config import Config, load
 from perfloop.errors import ConfigInvalid
 from perfloop.exposition.http import MIN_GZIP_BYTES, Request, Response, error_response, gzip
 from perfloop.exposition.server import Deferred, Server
@@ -161,27 +156,6 @@ _ROUTES = {
 }
 
 
-def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) -> list[Collector]:
-    """Make the collectors that the configuration asks for. Raises ConfigInvalid."""
-    wanted, sources = config.collectors, list[Collector]()
-    if wanted.system.enabled:
-        sources += [SystemCollector(), FilesystemCollector()]
-    if wanted.network.enabled:
-        sources.append(NetworkCollector())
-        sources += [ConnectCollector(target.component, target.address) for target in wanted.network.targets]
-    if wanted.application.enabled:
-        sources += [
-            ApplicationCollector(probe.component, probe.url, expect_status=probe.expect_status)
-            for probe in wanted.application.probes
-        ]
-    for name, section in config.components.items():
-        if section.measure:
-            make: Callable[..., Collector] = COLLECTORS[section.driver]
-            sources.append(make(component_of(config, name, base=base, environ=environ)))
-    _check_unique(sources)
-    return sources
-
-
 def budget_seconds(request: Request, *, most: float) -> float:
     """Return how long this scrape may wait: the configured budget, or less if Prometheus waits less."""
     try:
@@ -191,13 +165,3 @@ def budget_seconds(request: Request, *, most: float) -> float:
     if math.isnan(timeout_seconds):
         return most
     return min(most, max(_MIN_BUDGET_SECONDS, timeout_seconds - _SCRAPE_MARGIN_SECONDS))
-
-
-def _check_unique(sources: list[Collector]) -> None:
-    """Two collectors of one kind for one component would write the same series twice."""
-    seen: set[tuple[str, str]] = set()
-    for source in sources:
-        key = (source.name, source.component)
-        if key in seen:
-            raise ConfigInvalid([f"the {source.name} collector has the component {source.component!r} twice"])
-        seen.add(key)

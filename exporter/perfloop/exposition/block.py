@@ -15,7 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from perfloop.exposition.text import Label, series
-from perfloop.model import Family
+from perfloop.model import Alias, Family
+
+Aliases = Mapping[Family, Alias]
 
 # Stands between the families of a template. UTF-8 never holds this byte, so no label value can.
 _END_OF_FAMILY = b"\xff"
@@ -26,13 +28,25 @@ class Block:
 
     `fixed` are the values of the first labels, the same in every row: a target's component. `exponents` turns the
     source's unit into the base unit without arithmetic: -3 shows the token `1200` of milliseconds as `1200e-3`.
-    An empty token means that there is no value; it has no line.
+    An empty token means that there is no value; it has no line. Families with an alias are shown under both names.
     """
 
     def __init__(
-        self, families: Sequence[Family], *, fixed: Sequence[str] = (), exponents: Mapping[Family, int] | None = None
+        self,
+        families: Sequence[Family],
+        *,
+        fixed: Sequence[str] = (),
+        exponents: Mapping[Family, int] | None = None,
+        aliases: Aliases | None = None,
     ) -> None:
-        self._families, self._fixed, self._exponents = tuple(families), tuple(fixed), exponents or {}
+        self._fixed, self._exponents, aliases = tuple(fixed), exponents or {}, aliases or {}
+        self._names = [Alias(family=family) for family in families]
+        self._sources = list(families)
+        # Where the tokens of each alias stand among those of our own families.
+        self._copied = [i for i, family in enumerate(families) if family in aliases]
+        self._names += [aliases[families[i]] for i in self._copied]
+        self._sources += [families[i] for i in self._copied]
+        self._families = tuple(alias.family for alias in self._names)
         self._label_sets: list[Sequence[Label]] = []
         self._absent: tuple[int, ...] = ()
         self._template = self._build()
@@ -51,6 +65,9 @@ class Block:
         self, label_sets: Sequence[Sequence[Label]], tokens: tuple[bytes, ...]
     ) -> Iterator[tuple[Family, bytes]]:
         """Do the same with tokens that are in order already: family after family, row after row in each."""
+        if self._copied:
+            size = len(label_sets)
+            tokens += tuple(chain.from_iterable(tokens[i * size : (i + 1) * size] for i in self._copied))
         absent = tuple(i for i, token in enumerate(tokens) if not token) if b"" in tokens else ()
         if absent != self._absent or label_sets != self._label_sets:
             self._label_sets, self._absent = list(label_sets), absent
@@ -59,12 +76,18 @@ class Block:
         return zip(self._families, lines.split(_END_OF_FAMILY), strict=True)
 
     def _build(self) -> bytes:
-        lines = [[self._line(family, labels) for labels in self._label_sets] for family in self._families]
+        lines = [
+            [self._line(alias, source, labels) for labels in self._label_sets]
+            for alias, source in zip(self._names, self._sources, strict=True)
+        ]
         for i in self._absent:
             lines[i // len(self._label_sets)][i % len(self._label_sets)] = b""
         return _END_OF_FAMILY.join(map(b"".join, lines))
 
-    def _line(self, family: Family, labels: Sequence[Label]) -> bytes:
-        exponent = self._exponents.get(family, 0)
+    def _line(self, alias: Alias, source: Family, labels: Sequence[Label]) -> bytes:
+        exponent = self._exponents.get(source, 0)
+        ours: dict[str, Label] = {**dict(zip(source.labels, (*self._fixed, *labels), strict=True)), **alias.fixed}
+        family, renamed = alias.family, alias.renamed
+        values = [ours[renamed.get(label, label)] for label in family.labels]
         value = f" %be{exponent}\n" if exponent else " %b\n"
-        return series(family.name, family.labels, (*self._fixed, *labels)).replace(b"%", b"%%") + value.encode()
+        return series(family.name, family.labels, values).replace(b"%", b"%%") + value.encode()

@@ -17,7 +17,8 @@ class Histogram:
         self._family, self._bounds = family, tuple(bounds_seconds)
         self._counts = [0] * (len(self._bounds) + 1)
         self._sum = 0.0
-        names = [*(f"{bound:g}" for bound in self._bounds), "+Inf"]
+        # OpenMetrics wants 1.0 where the older format may say 1; a series must not change with the format.
+        names = [*(repr(float(bound)) for bound in self._bounds), "+Inf"]
         buckets = [series(f"{family.name}_bucket", (*family.labels, "le"), (*labels, name)) for name in names]
         rest = [series(f"{family.name}_{suffix}", family.labels, labels) for suffix in ("sum", "count")]
         self._template = b"".join(line.replace(b"%", b"%%") + b" %b\n" for line in (*buckets, *rest))

@@ -1,4 +1,4 @@
-"""The text format 0.0.4: headers, escaping, and the part of a line that stands before its value."""
+"""The text formats, 0.0.4 and OpenMetrics: headers, escaping, and the part of a line before its value."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from functools import cache
 from perfloop.model import Family, MetricType
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 Label = str | bytes
 Samples = Iterable[tuple[Family, bytes]]
 
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
+_OPENMETRICS_HELP_ESCAPES = _LABEL_ESCAPES
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
@@ -22,6 +24,18 @@ def header(family: Family) -> bytes:
     # 0.0.4 does not know the type `info`; an info metric is a gauge that is always 1.
     kind = MetricType.GAUGE if family.type is MetricType.INFO else family.type
     return f"# HELP {family.name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {family.name} {kind}\n".encode()
+
+
+@cache
+def openmetrics_header(family: Family) -> bytes:
+    """Return the same for OpenMetrics, where a family's name is without the suffix of its samples."""
+    name, kind = family.name, str(family.type)
+    suffix = {MetricType.COUNTER: "_total", MetricType.INFO: "_info"}.get(family.type, "")
+    # Names of other exporters (--compat) that the type forbids can only be of the type `unknown`.
+    if family.type is MetricType.UNTYPED or not name.endswith(suffix):
+        suffix, kind = "", "unknown"
+    name = name.removesuffix(suffix)
+    return f"# HELP {name} {family.help.translate(_OPENMETRICS_HELP_ESCAPES)}\n# TYPE {name} {kind}\n".encode()
 
 
 def series(name: str, labels: Sequence[str], values: Sequence[Label]) -> bytes:
@@ -41,16 +55,18 @@ def number(value: float | None) -> bytes:
     return repr(value).encode()
 
 
-def render_page(samples: Samples) -> bytes:
+def render_page(samples: Samples, *, openmetrics: bool = False) -> bytes:
     """Join the samples into a page: each family once, with its header, whichever collectors it comes from."""
+    head = openmetrics_header if openmetrics else header
     families: dict[str, list[bytes]] = {}
     for family, lines in samples:
         if not lines:
             continue
         if family.name not in families:
-            families[family.name] = [header(family)]
+            families[family.name] = [head(family)]
         families[family.name].append(lines)
-    return b"".join(part for parts in families.values() for part in parts)
+    page = b"".join(part for parts in families.values() for part in parts)
+    return page + b"# EOF\n" if openmetrics else page
 
 
 def _escape(value: Label) -> str:

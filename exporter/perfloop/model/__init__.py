@@ -20,7 +20,7 @@ from perfloop.model.executions import (
     State,
     Verdict,
 )
-from perfloop.model.measuring import CatalogueMetric, Direction, Family, MetricType, Sample, Scale
+from perfloop.model.measuring import Alias, CatalogueMetric, Direction, Family, MetricType, Sample, Scale
 from perfloop.model.policies import (
     Action,
     Decision,
@@ -39,6 +39,7 @@ __all__ = [
     "Action",
     "Alert",
     "AlertStatus",
+    "Alias",
     "Baseline",
     "CatalogueMetric",
     "Change",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
@@ -9,12 +10,13 @@ from msgspec import Struct
 
 
 class MetricType(StrEnum):
-    """The types of the text format; `info` is a gauge that is always one."""
+    """The types of the text format; `info` is a gauge that is always one, `untyped` is what others did not declare."""
 
     COUNTER = "counter"
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
     INFO = "info"
+    UNTYPED = "untyped"
 
 
 class Family(Struct, frozen=True, kw_only=True):
@@ -24,6 +26,17 @@ class Family(Struct, frozen=True, kw_only=True):
     type: MetricType
     help: str
     labels: tuple[str, ...] = ()
+
+
+class Alias(Struct, frozen=True, kw_only=True):
+    """Another exporter's name for the samples of a family of ours; `renamed` maps its labels to ours where they differ.
+
+    Labels that neither of the two says are constants of `fixed`.
+    """
+
+    family: Family
+    renamed: Mapping[str, str] = {}
+    fixed: Mapping[str, str] = {}
 
 
 class Direction(StrEnum):
