@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
+from urllib.parse import parse_qs
 
 import httptools
 from msgspec import Struct
@@ -13,8 +14,10 @@ from msgspec.structs import replace
 
 from perfloop.errors import PerfloopError
 
-MAX_REQUEST_BYTES = 16 * 1024
+MAX_HEAD_BYTES = 16 * 1024
+MAX_BODY_BYTES = 16 * 1024
 MAX_PIPELINED = 16
+MAX_QUERY_FIELDS = 1000
 # Below this, gzip costs more than the bytes it saves.
 MIN_GZIP_BYTES = 1024
 
@@ -28,12 +31,17 @@ class BadRequestError(PerfloopError):
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """One request; header names are in lower case. A body, if there was one, was thrown away."""
+    """One request; header names are in lower case, values of a repeated one are joined by commas.
+
+    `path` is as it was sent, still with its %-escapes; names and values of `query` are without them.
+    """
 
     method: str
     path: str
     headers: Mapping[str, str]
     keep_alive: bool
+    query: Mapping[str, tuple[str, ...]] = {}
+    body: bytes = b""
 
     @property
     def accepts_gzip(self) -> bool:
@@ -78,12 +86,18 @@ def gzip(body: bytes) -> bytes:
 
 
 class RequestReader:
-    """Turns the bytes of one connection into requests; what is complete waits in `requests`."""
+    """Turns the bytes of one connection into requests; what is complete waits in `requests`.
 
-    def __init__(self) -> None:
+    `body_limit` says how many bytes a body for this path may have; a longer one is refused with 413.
+    """
+
+    def __init__(self, *, body_limit: Callable[[str], int] = lambda _: MAX_BODY_BYTES) -> None:
         self.requests: deque[Request] = deque()
+        self._body_limit = body_limit
         self._parser = httptools.HttpRequestParser(self)
-        self._size_bytes = 0
+        self._refused: HTTPStatus | None = None
+        self._completed = 0
+        self._asks_to_continue = False
         self._start()
 
     @property
@@ -91,47 +105,103 @@ class RequestReader:
         """Whether a request has begun and is not complete."""
         return self._size_bytes > 0
 
+    def take_continue(self) -> bool:
+        """Return, once, whether the client waits for `100 Continue` before it sends the body."""
+        asks, self._asks_to_continue = self._asks_to_continue and self.midway, False
+        return asks
+
     def feed(self, data: bytes) -> None:
         """Take more bytes. Raises BadRequestError; the connection is of no use then."""
-        self._size_bytes += len(data)
+        completed = self._completed
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # We stay with HTTP/1.1, which the client must accept; bytes of the other protocol are not read.
             self.requests[-1] = replace(self.requests[-1], keep_alive=False)
         except httptools.HttpParserError as error:
-            raise BadRequestError(HTTPStatus.BAD_REQUEST) from error
-        if self._size_bytes > MAX_REQUEST_BYTES or len(self.requests) > MAX_PIPELINED:
-            raise BadRequestError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            raise BadRequestError(self._refused or HTTPStatus.BAD_REQUEST) from error
+        if self._completed == completed:
+            self._size_bytes += len(data)
+        if len(self.requests) > MAX_PIPELINED:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        self._check_size()
+        if self._refused:
+            raise BadRequestError(self._refused)
 
     def on_message_begin(self) -> None:
         """Called by httptools."""
         self._start()
+        self._size_bytes = 1
 
     def on_url(self, url: bytes) -> None:
         """Called by httptools, perhaps with a piece only."""
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        """Called by httptools, also for what stands behind a body in chunks, which is not for us."""
+        if self._in_body:
+            return
+        self._head_bytes += len(name) + len(value)
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+
+    def on_headers_complete(self) -> None:
         """Called by httptools."""
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._in_body = True
+        if self._head_bytes + len(self._url) > MAX_HEAD_BYTES:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+        self._read_url()
+        self._most_bytes = self._body_limit(self._path)
+        if int(self._headers.get("content-length", 0)) > self._most_bytes:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        self._asks_to_continue = self._headers.get("expect", "").lower() == "100-continue"
+
+    def on_body(self, body: bytes) -> None:
+        """Called by httptools, perhaps with a piece only."""
+        self._body += body
+        if len(self._body) > self._most_bytes:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
         """Called by httptools."""
         self._size_bytes = 0
-        try:
-            path = httptools.parse_url(self._url).path or b"/"
-        except httptools.HttpParserInvalidURLError:
-            path = b""
+        self._completed += 1
         self.requests.append(
             Request(
                 method=self._parser.get_method().decode("latin-1"),
-                path=path.decode("latin-1"),
+                path=self._path,
                 headers=self._headers,
                 keep_alive=self._parser.should_keep_alive(),
+                query=self._query,
+                body=bytes(self._body),
             )
         )
 
     def _start(self) -> None:
-        self._url = b""
+        self._url, self._path, self._body = b"", "", bytearray()
+        self._query: dict[str, tuple[str, ...]] = {}
         self._headers: dict[str, str] = {}
+        self._size_bytes = self._head_bytes = self._most_bytes = 0
+        self._in_body = False
+
+    def _read_url(self) -> None:
+        try:
+            url = httptools.parse_url(self._url)
+            self._path = (url.path or b"/").decode("latin-1")
+            if url.query:
+                fields = parse_qs(url.query.decode(), keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+                self._query = {name: tuple(values) for name, values in fields.items()}
+        except httptools.HttpParserInvalidURLError:
+            self._path = ""
+        except ValueError:
+            self._refuse(HTTPStatus.BAD_REQUEST)
+
+    def _check_size(self) -> None:
+        """Bound what the parser holds: a head without an end, and the frames of a body in chunks."""
+        if self._in_body and self._size_bytes > MAX_HEAD_BYTES + 2 * self._most_bytes:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        elif not self._in_body and self._size_bytes > MAX_HEAD_BYTES:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+
+    def _refuse(self, status: HTTPStatus) -> None:
+        self._refused = self._refused or status

@@ -12,11 +12,12 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
-from perfloop.exposition.http import BadRequestError, Request, RequestReader, Response, error_response
+from perfloop.exposition.http import MAX_BODY_BYTES, BadRequestError, Request, RequestReader, Response, error_response
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +26,7 @@ MAX_CONNECTIONS = 512
 REQUEST_SECONDS = 10.0
 RESPONSE_SECONDS = 30.0
 IDLE_SECONDS = 300.0
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CHUNK_BYTES = 1 << 16
 
 
@@ -50,9 +52,8 @@ Handler = Callable[[Request], Response | Deferred]
 class Connection:
     """One client: what it sent, what it still has to receive, and how long it may take."""
 
-    def __init__(self, client: socket.socket, *, expires_at: float) -> None:
-        self.client, self.expires_at = client, expires_at
-        self.reader = RequestReader()
+    def __init__(self, client: socket.socket, reader: RequestReader, *, expires_at: float) -> None:
+        self.client, self.reader, self.expires_at = client, reader, expires_at
         self.request: Request | None = None
         self.deferred: Deferred | None = None
         self.unsent = memoryview(b"")
@@ -69,8 +70,9 @@ class Server:
         *,
         max_connections: int = MAX_CONNECTIONS,
         request_seconds: float = REQUEST_SECONDS,
+        body_limit: Callable[[str], int] = lambda _: MAX_BODY_BYTES,
     ) -> None:
-        self._listener, self._handler = listener, handler
+        self._listener, self._handler, self._body_limit = listener, handler, body_limit
         self._max_connections, self._request_seconds = max_connections, request_seconds
         # In the order of their last complete exchange: the first is the one to close when there are too many.
         self._connections: dict[int, Connection] = {}
@@ -133,7 +135,8 @@ class Server:
             self._close_oldest()
         client.settimeout(0)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(client, expires_at=time.monotonic() + self._request_seconds)
+        reader = RequestReader(body_limit=self._body_limit)
+        connection = Connection(client, reader, expires_at=time.monotonic() + self._request_seconds)
         self._connections[client.fileno()] = connection
         self._selector.register(client, selectors.EVENT_READ, lambda: self._receive(connection))
 
@@ -154,6 +157,9 @@ class Server:
             connection.closing = True
             self._send(connection, error_response(error.status).encode(head_only=False, keep_alive=False))
             return
+        if connection.reader.take_continue() and not connection.unsent:
+            with suppress(OSError):
+                connection.client.send(CONTINUE)
         if connection.reader.midway and not was_midway:
             connection.expires_at = min(connection.expires_at, time.monotonic() + self._request_seconds)
         self._advance(connection)
