@@ -7,9 +7,9 @@ from pathlib import Path
 
 from perfloop.config.checks import check
 from perfloop.config.reader import Document, read, read_text
-from perfloop.config.schema import Config, Secret
+from perfloop.config.schema import Config, Secret, Tls
 from perfloop.errors import ConfigInvalid
-from perfloop.model import Component
+from perfloop.model import Component, Encryption
 
 __all__ = ["Config", "component_of", "load", "parse", "place", "read_secret"]
 
@@ -70,4 +70,19 @@ def component_of(config: Config, name: str, *, base: Path, environ: Mapping[str,
         user=section.user,
         password=read_secret(section.password, base=base, environ=environ) if section.password else "",
         database=section.database,
+        encryption=_encryption(section.tls, base) if section.tls is not None else None,
+    )
+
+
+def _encryption(section: Tls, base: Path) -> Encryption:
+    ca_file, certificate_file, key_file = (
+        str(base.absolute() / path) if path is not None else ""
+        for path in (section.ca_file, section.certificate_file, section.key_file)
+    )
+    return Encryption(
+        ca_file=ca_file,
+        certificate_file=certificate_file,
+        key_file=key_file,
+        server_name=section.server_name,
+        verify=section.verify,
     )

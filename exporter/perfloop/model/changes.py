@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
 
 
+class Encryption(Struct, frozen=True, kw_only=True):
+    """How a connection is encrypted: absolute paths of PEM files, empty where the default is meant."""
+
+    ca_file: str = ""
+    certificate_file: str = ""
+    key_file: str = ""
+    server_name: str = ""
+    verify: bool = True
+
+
+class TlsMode(StrEnum):
+    """How far a server's certificate is checked: not at all, its issuer, or its issuer and its name."""
+
+    DISABLE = "disable"
+    REQUIRE = "require"
+    VERIFY_CA = "verify-ca"
+    VERIFY_FULL = "verify-full"
+
+
+class Tls(Struct, frozen=True, kw_only=True):
+    """How a connection is encrypted; without a CA file the system's own authorities are trusted."""
+
+    mode: TlsMode = TlsMode.VERIFY_FULL
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+
 class Component(Struct, frozen=True, kw_only=True):
     """Something that is measured and can be acted on; alerts carry its name in the label `component`.
 
-    `address` is host:port or the folder of a UNIX socket plus port; `password` is already resolved.
+    `address` is host:port, the path of a UNIX socket, or its folder plus port; `password` is already resolved.
     """
 
     name: str
@@ -20,6 +49,7 @@ class Component(Struct, frozen=True, kw_only=True):
     user: str = ""
     password: str = field(default="")
     database: str = ""
+    encryption: Encryption | None = None
 
     def __repr__(self) -> str:
         """Hide the password."""
