@@ -12,6 +12,7 @@
     * NotFound: there is no such thing in the store
     * Stale: somebody else changed the row meanwhile; read it again
     * NotNow: this cannot be asked of an execution in its present state
+    * QueryInvalid: a request asks the exporter for something that does not exist; the message says what does
     * StackFailed: a child process, a port or a binary is missing or broken
 """
 
@@ -77,3 +78,7 @@ class NotNow(PerfloopError):
 
 class StackFailed(PerfloopError):
     """A child process, its port or its binary is missing or broken."""
+
+
+class QueryInvalid(PerfloopError):
+    """A request asks for what does not exist here; the message says what does."""

@@ -10,8 +10,10 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from perfloop.collectors.guard import Guard
+from perfloop.collectors.watch import Watch
 from perfloop.errors import Unavailable
 from perfloop.exposition.block import Block
+from perfloop.exposition.histogram import Histogram
 from perfloop.exposition.text import Samples
 from perfloop.model import Family, MetricType
 from perfloop.protocols import Collector
@@ -53,7 +55,8 @@ class Scraper:
 
     def __init__(self, *sources: Collector, budget_seconds: float) -> None:
         self.complete = threading.Event()
-        self.guard = Guard(sources, budget_seconds=budget_seconds, notify=self.complete.set)
+        watches = [Watch(source, budget_seconds=budget_seconds) for source in sources]
+        self.guard = Guard(watches, notify=self.complete.set)
         self._budget_seconds = budget_seconds
         self.waited_seconds = 0.0
 
@@ -187,7 +190,7 @@ def test_a_target_that_is_always_slow_is_not_waited_for_again_and_again(scraper:
 def test_scrapes_at_the_same_time_share_one_collection() -> None:
     target = Target()
     target.free.clear()
-    guard = Guard([target], budget_seconds=5)
+    guard = Guard([Watch(target, budget_seconds=5)])
 
     rounds = {guard.begin() for _ in range(100)}
     target.free.set()
@@ -201,7 +204,7 @@ def test_scrapes_at_the_same_time_share_one_collection() -> None:
 
 def test_a_round_that_nobody_came_back_for_is_not_joined() -> None:
     target = Target()
-    guard = Guard([target], budget_seconds=0.05)
+    guard = Guard([Watch(target, budget_seconds=0.05)])
     abandoned = guard.begin()
 
     eventually(lambda: guard.begin() is not abandoned)
@@ -229,9 +232,90 @@ def test_only_changes_of_state_are_logged(scraper: Callable[..., Scraper], caplo
 
 def test_closing_ends_threads_and_collectors() -> None:
     target = Target("closing")
-    guard = Guard([target], budget_seconds=0.3)
+    guard = Guard([Watch(target, budget_seconds=0.3)])
 
     guard.close()
 
     eventually(lambda: target.closed)
     eventually(lambda: "target closing" not in {thread.name for thread in threading.enumerate()})
+
+
+def test_some_can_be_asked_without_the_others(scraper: Callable[..., Scraper]) -> None:
+    slow, quick = Target("slow"), Target("quick")
+    slow.name, quick.name = "slow", "quick"  # type: ignore[misc]
+    slow.free.clear()
+    guard = scraper(slow, quick).guard
+
+    chosen = guard.begin(frozenset({"quick"}))
+    eventually(lambda: chosen.complete)
+    page = page_of(chosen.samples())
+
+    assert page.labels("up", "component") == {"quick"}
+    assert page.labels("perfloop_exporter_collector_success", "collector") == {"quick"}
+    assert slow.runs == 0
+
+
+def test_a_run_in_flight_serves_all_who_wait_for_it(scraper: Callable[..., Scraper]) -> None:
+    target = Target()
+    target.free.clear()
+    guard = scraper(target, budget_seconds=5).guard
+
+    rounds = [guard.begin(), guard.begin(frozenset({"target"}))]
+    target.free.set()
+    eventually(lambda: all(one.complete for one in rounds))
+
+    assert [page_of(one.samples()).value("up", component="db") for one in rounds] == [1, 1]
+    assert target.runs == 1
+
+
+def test_a_patient_budget_waits_for_its_own_collector_only() -> None:
+    patient, hung = Target("patient"), Target("hung")
+    hung.free.clear()
+    guard = Guard([Watch(patient, budget_seconds=60), Watch(hung, budget_seconds=0.1)])
+
+    started = guard.begin()
+    eventually(lambda: {watch.source for watch in started.awaited} == {hung})
+
+    assert started.deadline - started.started_at == pytest.approx(0.1)
+    guard.close()
+    hung.free.set()
+
+
+def test_what_a_reload_keeps_goes_on_and_the_rest_ends() -> None:
+    kept, gone = Target("kept"), Target("gone")
+    watch = Watch(kept)
+    guard = Guard([watch, Watch(gone)])
+    eventually(lambda: guard.begin().complete)
+
+    guard.replace([watch])
+
+    eventually(lambda: gone.closed)
+    assert not kept.closed
+    eventually(lambda: guard.begin().complete)
+    guard.close()
+
+
+def test_the_series_of_a_family_are_bounded_and_the_rest_is_counted(scraper: Callable[..., Scraper]) -> None:
+    class Flood(Target):
+        def collect(self) -> Samples:
+            yield from super().collect()
+            yield UP, b"".join(b'up{component="flood-%d"} 1\n' % i for i in range(99))
+            yield Histogram(WAITS, ("db",), bounds_seconds=range(100)).render()
+
+    watch = Watch(Flood(), max_series=60)
+    guard = Guard([watch])
+
+    pages = []
+    for _ in range(2):
+        current = guard.begin()
+        eventually(lambda one=current: one.complete)
+        pages.append(page_of(current.samples()))
+    guard.close()
+
+    for scrape, page in enumerate(pages, start=1):
+        assert len(page.values("up")) == 60
+        assert not page.values("waits_seconds_bucket"), "half a histogram is none"
+        assert page.values("perfloop_exporter_dropped_series_total") == [scrape * (40 + 103)]
+
+
+WAITS = Family(name="waits_seconds", type=MetricType.HISTOGRAM, help="Waits.", labels=("component",))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from perfloop.app.recipe import Recipe
 from perfloop.collectors import COLLECTORS
 from perfloop.collectors.application import ApplicationCollector
 from perfloop.collectors.connect import ConnectCollector
@@ -17,52 +18,47 @@ from perfloop.errors import ConfigInvalid
 from perfloop.protocols import Collector
 
 
-def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) -> list[Collector]:
-    """Make the collectors that the configuration asks for. Raises ConfigInvalid."""
+def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) -> list[Recipe]:
+    """Say which collectors the configuration asks for, and how to make each. Raises ConfigInvalid."""
     sections = config.collectors
-    sources = [
+    return [
         *_system(sections),
         *_network(sections),
         *_application(sections),
         *_components(config, base=base, environ=environ),
     ]
-    _check_unique(sources)
-    return sources
 
 
-def _system(sections: Collectors) -> Iterator[Collector]:
-    if sections.system.enabled:
-        yield SystemCollector()
-        yield FilesystemCollector()
-
-
-def _network(sections: Collectors) -> Iterator[Collector]:
-    if sections.network.enabled:
-        yield NetworkCollector()
-        yield from (ConnectCollector(target.component, target.address) for target in sections.network.targets)
-
-
-def _application(sections: Collectors) -> Iterable[Collector]:
-    if not sections.application.enabled:
-        return ()
-    return [
-        ApplicationCollector(probe.component, probe.url, expect_status=probe.expect_status)
-        for probe in sections.application.probes
-    ]
-
-
-def _components(config: Config, *, base: Path, environ: Mapping[str, str]) -> Iterator[Collector]:
-    for name, section in config.components.items():
-        if section.measure:
-            make: Callable[..., Collector] = COLLECTORS[section.driver]
-            yield make(component_of(config, name, base=base, environ=environ))
-
-
-def _check_unique(sources: Sequence[Collector]) -> None:
-    """Two collectors of one kind for one component would write the same series twice."""
+def check_unique(sources: Iterable[Collector]) -> None:
+    """Two collectors of one kind for one component would write the same series twice. Raises ConfigInvalid."""
     seen: set[tuple[str, str]] = set()
     for source in sources:
         key = (source.name, source.component)
         if key in seen:
             raise ConfigInvalid([f"the {source.name} collector has the component {source.component!r} twice"])
         seen.add(key)
+
+
+def _system(sections: Collectors) -> Iterator[Recipe]:
+    if sections.system.enabled:
+        yield Recipe(SystemCollector)
+        yield Recipe(FilesystemCollector)
+
+
+def _network(sections: Collectors) -> Iterator[Recipe]:
+    if sections.network.enabled:
+        yield Recipe(NetworkCollector)
+        for target in sections.network.targets:
+            yield Recipe(ConnectCollector, target.component, target.address)
+
+
+def _application(sections: Collectors) -> Iterator[Recipe]:
+    if sections.application.enabled:
+        for probe in sections.application.probes:
+            yield Recipe(ApplicationCollector, probe.component, probe.url, expect_status=probe.expect_status)
+
+
+def _components(config: Config, *, base: Path, environ: Mapping[str, str]) -> Iterator[Recipe]:
+    for name, section in config.components.items():
+        if section.measure:
+            yield Recipe(COLLECTORS[section.driver], component_of(config, name, base=base, environ=environ))

@@ -3,39 +3,41 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
-from perfloop import __version__
-from perfloop.app.collectors import build_collectors
+from msgspec import Struct
+from msgspec.structs import replace
+
+from perfloop.app.collectors import build_collectors, check_unique
+from perfloop.app.landing import landing_page
 from perfloop.app.listener import listen
+from perfloop.app.recipe import Recipe
+from perfloop.app.scrape import Scraping
 from perfloop.collectors.exporter import ExporterCollector, Reload
-from perfloop.collectors.guard import Guard, Round
-from perfloop.config import Config, load
-from perfloop.errors import ConfigInvalid
-from perfloop.exposition.http import MIN_GZIP_BYTES, Request, Response, error_response, gzip
+from perfloop.collectors.guard import Guard
+from perfloop.collectors.watch import Watch
+from perfloop.config import Config, parse
+from perfloop.config.reader import read_text
+from perfloop.errors import ConfigInvalid, QueryInvalid
+from perfloop.exposition.http import Request, Response, error_response
 from perfloop.exposition.server import Deferred, Server
-from perfloop.exposition.text import CONTENT_TYPE, render_page
-from perfloop.protocols import Clock, Collector
+from perfloop.protocols import Clock
 
 logger = logging.getLogger(__name__)
 
-# Prometheus gives up at its timeout; the way back needs time too (blackbox_exporter takes the same).
-_SCRAPE_MARGIN_SECONDS = 0.5
-_MIN_BUDGET_SECONDS = 0.05
-_LANDING_PAGE = f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>perfloop exporter</title></head>
-<body><h1>perfloop exporter</h1><p>Version {__version__}</p>
-<ul>
-<li><a href="/metrics">Metrics</a></li>
-<li><a href="/-/healthy">Healthy</a></li>
-<li><a href="/-/ready">Ready</a></li>
-</ul>
-</body></html>
-""".encode()
+_HEALTH = {"/-/healthy": b"healthy\n", "/-/ready": b"ready\n"}
+_GET = ("GET", "HEAD")
+
+
+class Route(Struct, frozen=True, kw_only=True):
+    """What answers a path, and for which methods."""
+
+    answer: Callable[[Request], Response | Deferred]
+    methods: tuple[str, ...] = _GET
 
 
 class Exporter:
@@ -51,15 +53,21 @@ class Exporter:
         clock: Clock = time.time,
     ) -> None:
         self._file, self._base, self._environ, self._clock = config_file, base, environ, clock
-        config = load(config_file)
-        self._last_reload = Reload(successful=True, succeeded_at=clock())
-        sources = self._build(config)
+        self._watches: list[tuple[Recipe, Watch]] = []
+        config, self._last_reload = self._load()
         listener = listen(address or config.web.exporter_address)
         host, port = listener.getsockname()[:2]
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._server = Server(listener, self._handle)
-        self._guard = self._guarded(config, sources)
-        self._page: Page | None = None
+        self._guard = Guard(notify=self._server.wake)
+        self._scraping = Scraping(self._guard)
+        self._configure(config)
+        self._routes = {
+            "/": Route(answer=fixed(landing_page(["/metrics", *_HEALTH]), content_type="text/html; charset=utf-8")),
+            "/metrics": Route(answer=self._scraping.answer),
+            **{path: Route(answer=fixed(answer)) for path, answer in _HEALTH.items()},
+            "/-/reload": Route(answer=self._answer_reload, methods=("POST", "PUT")),
+        }
 
     def serve(self) -> None:
         """Serve until stopped."""
@@ -77,91 +85,59 @@ class Exporter:
 
     def _reload(self) -> None:
         try:
-            config = load(self._file)
-            sources = self._build(config)
+            config, reload = self._load()
+            self._configure(config)
         except ConfigInvalid as error:
-            self._last_reload = Reload(successful=False, succeeded_at=self._last_reload.succeeded_at)
+            self._last_reload = replace(self._last_reload, successful=False)
             logger.error("reload failed; the running configuration stays", extra={"problems": error.problems})  # noqa: TRY400
             return
-        self._last_reload = Reload(successful=True, succeeded_at=self._clock())
-        self._guard.close()
-        self._guard = self._guarded(config, sources)
+        self._last_reload = reload
         logger.info("configuration reloaded")
 
-    def _guarded(self, config: Config, sources: list[Collector]) -> Guard:
-        self._budget_seconds = config.collectors.target_timeout_seconds
-        return Guard(sources, budget_seconds=self._budget_seconds, notify=self._server.wake)
+    def _load(self) -> tuple[Config, Reload]:
+        text = read_text(self._file)
+        config = parse(text, name=str(self._file))
+        return config, Reload(successful=True, succeeded_at=self._clock(), config_crc=zlib.crc32(text.encode()))
 
-    def _build(self, config: Config) -> list[Collector]:
-        own = ExporterCollector(lambda: self._last_reload)
-        return [own, *build_collectors(config, base=self._base, environ=self._environ)]
+    def _configure(self, config: Config) -> None:
+        """Watch what the configuration asks for; what ran before with the same arguments goes on. All or nothing."""
+        own = Recipe(ExporterCollector, self._state)
+        recipes = [own, *build_collectors(config, base=self._base, environ=self._environ)]
+        kept = [next((watch for old, watch in self._watches if old == recipe), None) for recipe in recipes]
+        sources = [watch.source if watch else recipe.make() for recipe, watch in zip(recipes, kept, strict=True)]
+        check_unique(sources)
+        watches = [watch or Watch(source) for source, watch in zip(sources, kept, strict=True)]
+        for watch in watches:
+            watch.budget_seconds = config.collectors.budget_seconds(watch.source.name)
+            watch.max_series = config.collectors.max_series_per_family
+        self._watches = list(zip(recipes, watches, strict=True))
+        self._guard.replace(watches)
+
+    def _state(self) -> Reload:
+        return self._last_reload
 
     def _handle(self, request: Request) -> Response | Deferred:
-        route = _ROUTES.get(request.path)
-        if request.path != "/metrics" and route is None:
+        route = self._routes.get(request.path)
+        if route is None:
             return error_response(HTTPStatus.NOT_FOUND)
-        if request.method not in {"GET", "HEAD"}:
-            return error_response(HTTPStatus.METHOD_NOT_ALLOWED, ("Allow", "GET, HEAD"))
-        return route or self._scrape(request)
+        if request.method not in route.methods:
+            return error_response(HTTPStatus.METHOD_NOT_ALLOWED, ("Allow", ", ".join(route.methods)))
+        try:
+            return route.answer(request)
+        except QueryInvalid as error:
+            return Response(status=HTTPStatus.BAD_REQUEST, body=f"{error}\n".encode())
 
-    def _scrape(self, request: Request) -> Deferred:
-        current = self._guard.begin()
-        if self._page is None or self._page.round is not current:
-            self._page = Page(current)
-        deadline = time.monotonic() + budget_seconds(request, most=self._budget_seconds)
-        return Scrape(self._page, gzipped=request.accepts_gzip, deadline=deadline)
-
-
-class Page:
-    """What one round of collections showed, rendered once for all scrapes that joined it."""
-
-    def __init__(self, collected: Round) -> None:
-        self.round = collected
-        self._bodies: dict[bool, bytes] = {}
-
-    def body(self, *, gzipped: bool) -> bytes:
-        """Close the round and return its page."""
-        if not self._bodies:
-            self._bodies[False] = render_page(self.round.samples())
-        if gzipped not in self._bodies:
-            self._bodies[gzipped] = gzip(self._bodies[False])
-        return self._bodies[gzipped]
+    def _answer_reload(self, request: Request) -> Response:
+        del request
+        self._reload()
+        if self._last_reload.successful:
+            return Response(body=b"reloaded\n")
+        # Who may ask for a reload need not be who may read the configuration: its mistakes are in the log.
+        body = b"the configuration has mistakes, which the log says; the running one stays\n"
+        return Response(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=body)
 
 
-class Scrape:
-    """One client's answer: its page, when that is complete or the client's time is up."""
-
-    def __init__(self, page: Page, *, gzipped: bool, deadline: float) -> None:
-        self._page, self._gzipped, self.deadline = page, gzipped, deadline
-
-    @property
-    def ready(self) -> bool:
-        """Whether everything that is worth waiting for is there."""
-        return self._page.round.complete
-
-    def response(self) -> Response:
-        """Return the page as it stands."""
-        body = self._page.body(gzipped=False)
-        headers = [("Vary", "Accept-Encoding")]
-        if self._gzipped and len(body) >= MIN_GZIP_BYTES:
-            body = self._page.body(gzipped=True)
-            headers.append(("Content-Encoding", "gzip"))
-        return Response(body=body, content_type=CONTENT_TYPE, headers=tuple(headers))
-
-
-_ROUTES = {
-    "/": Response(body=_LANDING_PAGE, content_type="text/html; charset=utf-8"),
-    "/-/healthy": Response(body=b"healthy\n"),
-    "/-/ready": Response(body=b"ready\n"),
-}
-
-
-def budget_seconds(request: Request, *, most: float) -> float:
-    """Return how long this scrape may wait: the configured budget, or less if Prometheus waits less."""
-    try:
-        timeout_seconds = float(request.headers.get("x-prometheus-scrape-timeout-seconds", "inf"))
-    except ValueError:
-        return most
-    if math.isnan(timeout_seconds):
-        return most
-    return min(most, max(_MIN_BUDGET_SECONDS, timeout_seconds - _SCRAPE_MARGIN_SECONDS))
+def fixed(body: bytes, *, content_type: str = "text/plain; charset=utf-8") -> Callable[[Request], Response]:
+    """Return what answers every request with the same bytes."""
+    response = Response(body=body, content_type=content_type)
+    return lambda _: response

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import ClassVar
@@ -30,6 +31,8 @@ FAMILIES = (
         MetricType.GAUGE,
         "When perfloop.yml was last read with success.",
     ),
+    _family("config_hash", MetricType.GAUGE, "CRC-32 of the configuration file that is in force."),
+    _family("start_timestamp_seconds", MetricType.GAUGE, "When the exporter was started."),
     _family("cpu_seconds_total", MetricType.COUNTER, "CPU time of the exporter itself, from getrusage."),
     _family("resident_memory_bytes", MetricType.GAUGE, "Resident memory of the exporter itself, /proc/self/statm."),
 )
@@ -40,6 +43,7 @@ class Reload(Struct, frozen=True, kw_only=True):
 
     successful: bool
     succeeded_at: float
+    config_crc: int
 
 
 class ExporterCollector:
@@ -53,13 +57,21 @@ class ExporterCollector:
     def __init__(self, last_reload: Callable[[], Reload], *, proc: Path = Path("/proc")) -> None:
         self._last_reload, self._statm = last_reload, KernelFile(proc / "self" / "statm")
         self._info, self._block = Block([BUILD_INFO], fixed=(__version__, platform.python_version())), Block(FAMILIES)
+        self._started_at = round(time.time(), 3)
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
 
     def collect(self) -> Samples:
         """Measure this process."""
         reload, usage = self._last_reload(), resource.getrusage(resource.RUSAGE_SELF)
         resident_bytes = int(self._statm.read().split()[1]) * self._page_bytes
-        values = (int(reload.successful), reload.succeeded_at, usage.ru_utime + usage.ru_stime, resident_bytes)
+        values = (
+            int(reload.successful),
+            reload.succeeded_at,
+            reload.config_crc,
+            self._started_at,
+            usage.ru_utime + usage.ru_stime,
+            resident_bytes,
+        )
         return (*self._info.render_row([b"1"]), *self._block.render_row([number(value) for value in values]))
 
     def down(self) -> Samples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from perfloop.collectors import COLLECTORS
 from perfloop.config.aggregations import check_aggregations
 from perfloop.config.names import check_known
 from perfloop.config.policies import check_policies
@@ -22,6 +23,8 @@ def check(document: Document, config: Config) -> None:
         check_known(document, path, name, metrics, "metric")
         _check_threshold(document, path, threshold)
     _check_times(document, config)
+    for name in config.collectors.timeouts:
+        check_known(document, f"collectors.timeouts.{name}", name, COLLECTORS, "collector")
     check_aggregations(document, config, metrics)
     _check_addresses(document, config)
     _check_secret(document, "web.token", config.web.token)

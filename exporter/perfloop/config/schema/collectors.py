@@ -7,7 +7,7 @@ from typing import Annotated
 from msgspec import Meta, field
 
 from perfloop.config.schema.application import ApplicationCollector
-from perfloop.config.schema.base import Section
+from perfloop.config.schema.base import Count, Section
 from perfloop.config.schema.network import NetworkCollector
 from perfloop.config.schema.system import SystemCollector
 
@@ -17,9 +17,18 @@ class Collectors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     #: What a dead or hung target may cost a scrape, at most.
     target_timeout_seconds: Annotated[float, Meta(gt=0, le=0.5)] = 0.5
+    #: Seconds that a scrape may wait for the collectors of one name instead, for those that need longer:
+    #: `benchmarks: 2`. Prometheus' own timeout, less 0.5, bounds them all.
+    timeouts: dict[str, Annotated[float, Meta(gt=0, le=60)]] = field(default_factory=dict)
+    #: Series of one family that a collector may show; what is beyond is counted and left out.
+    max_series_per_family: Count = 10_000
     #: The host: CPUs, memory, filesystems, disks, load, pressure.
     system: SystemCollector = field(default_factory=SystemCollector)
     #: Network devices, and the time to connect to targets.
     network: NetworkCollector = field(default_factory=NetworkCollector)
     #: HTTP probes.
     application: ApplicationCollector = field(default_factory=ApplicationCollector)
+
+    def budget_seconds(self, name: str) -> float:
+        """Return how long a scrape may wait for a collector."""
+        return self.timeouts.get(name, self.target_timeout_seconds)

@@ -1,0 +1,132 @@
+"""One scrape: who is asked, in which format, how long it may take, and the page that comes of it."""
+
+from __future__ import annotations
+
+import math
+import time
+from functools import lru_cache
+
+from perfloop.collectors.guard import Guard, Round
+from perfloop.errors import QueryInvalid
+from perfloop.exposition.http import MIN_GZIP_BYTES, Request, Response, gzip
+from perfloop.exposition.text import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, render_page
+
+# Prometheus gives up at its timeout; the way back needs time too (blackbox_exporter takes the same).
+OFFSET_SECONDS = 0.5
+_MIN_SECONDS = 0.05
+
+
+class Scraping:
+    """Answers /metrics from a guard's rounds."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._page: Page | None = None
+
+    def answer(self, request: Request) -> Scrape:
+        """Begin or join a collection. Raises QueryInvalid when the query names a collector that is not there."""
+        current = self._guard.begin(selected(request, self._guard.names))
+        if self._page is None or self._page.round is not current:
+            self._page = Page(current)
+        return Scrape(
+            self._page,
+            openmetrics=accepts_openmetrics(request.headers.get("accept", "")),
+            gzipped=request.accepts_gzip,
+            patience_seconds=patience_seconds(request),
+        )
+
+
+class Page:
+    """What one round of collections showed, rendered once for all scrapes that joined it."""
+
+    def __init__(self, collected: Round) -> None:
+        self.round = collected
+        self._bodies: dict[tuple[bool, bool], bytes] = {}
+
+    def body(self, *, openmetrics: bool, gzipped: bool) -> bytes:
+        """Close the round and return its page."""
+        body = self._bodies.get((openmetrics, gzipped))
+        if body is None:
+            if gzipped:
+                body = gzip(self.body(openmetrics=openmetrics, gzipped=False))
+            else:
+                body = render_page(self.round.samples(), openmetrics=openmetrics)
+            self._bodies[openmetrics, gzipped] = body
+        return body
+
+
+class Scrape:
+    """One client's answer: its page, when that is complete or the client's time is up."""
+
+    def __init__(self, page: Page, *, openmetrics: bool, gzipped: bool, patience_seconds: float) -> None:
+        self._page, self._openmetrics, self._gzipped = page, openmetrics, gzipped
+        self._gives_up_at = time.monotonic() + patience_seconds
+
+    @property
+    def deadline(self) -> float:
+        """When the last budget ends of those that are missing, or the client's patience."""
+        return min(self._gives_up_at, self._page.round.deadline)
+
+    @property
+    def ready(self) -> bool:
+        """Whether everything that is worth waiting for is there."""
+        return self._page.round.complete
+
+    def response(self) -> Response:
+        """Return the page as it stands."""
+        body = self._page.body(openmetrics=self._openmetrics, gzipped=False)
+        headers = [("Vary", "Accept, Accept-Encoding")]
+        if self._gzipped and len(body) >= MIN_GZIP_BYTES:
+            body = self._page.body(openmetrics=self._openmetrics, gzipped=True)
+            headers.append(("Content-Encoding", "gzip"))
+        content_type = OPENMETRICS_CONTENT_TYPE if self._openmetrics else CONTENT_TYPE
+        return Response(body=body, content_type=content_type, headers=tuple(headers))
+
+
+def selected(request: Request, names: frozenset[str]) -> frozenset[str] | None:
+    """Return the collectors that `collect[]` asks for or `exclude[]` leaves, or None for all. Raises QueryInvalid."""
+    wanted, unwanted = (request.query.get(key, ()) for key in ("collect[]", "exclude[]"))
+    if wanted and unwanted:
+        raise QueryInvalid("collect[] and exclude[] cannot stand together")
+    unknown = sorted({*wanted, *unwanted} - names)
+    if unknown:
+        raise QueryInvalid(f"no such collector here: {', '.join(unknown)[:200]}; there are {', '.join(sorted(names))}")
+    if wanted:
+        return frozenset(wanted)
+    return names - {*unwanted} if unwanted else None
+
+
+def patience_seconds(request: Request) -> float:
+    """Return how long this client waits: Prometheus' own timeout less the way back, or for ever."""
+    try:
+        timeout_seconds = float(request.headers.get("x-prometheus-scrape-timeout-seconds", "inf"))
+    except ValueError:
+        return math.inf
+    if math.isnan(timeout_seconds):
+        return math.inf
+    return max(_MIN_SECONDS, timeout_seconds - OFFSET_SECONDS)
+
+
+@lru_cache(maxsize=32)
+def accepts_openmetrics(accept: str) -> bool:
+    """Say whether an Accept header asks for OpenMetrics 1.0 at least as much as for the older text."""
+    qualities = {"openmetrics": 0.0, "text": 0.0}
+    for offer in accept.lower().split(","):
+        media, *parameters = (part.strip() for part in offer.split(";"))
+        values = dict(parameter.partition("=")[::2] for parameter in parameters)
+        if media == "application/openmetrics-text" and values.get("version", "1.0.0").strip('"') == "1.0.0":
+            kind = "openmetrics"
+        elif media in {"text/plain", "text/*", "*/*"}:
+            kind = "text"
+        else:
+            continue
+        qualities[kind] = max(qualities[kind], _quality(values.get("q", "1")))
+    return 0 < qualities["openmetrics"] >= qualities["text"]
+
+
+def _quality(text: str) -> float:
+    try:
+        quality = float(text)
+    except ValueError:
+        return 0.0
+    return quality if 0 <= quality <= 1 else 0.0

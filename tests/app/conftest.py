@@ -1,0 +1,63 @@
+"""A running exporter, asked over one kept connection."""
+
+from __future__ import annotations
+
+import http.client
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from perfloop.app.exporter import Exporter
+from tests.collectors.pages import Page
+
+NOTHING = "collectors: {system: {enabled: false}, network: {enabled: false}, application: {enabled: false}}\n"
+
+
+class Running:
+    """An exporter in a thread, and one kept connection to it."""
+
+    def __init__(self, folder: Path, config: str) -> None:
+        self.file = folder / "perfloop.yml"
+        self.file.write_text(config)
+        self.exporter = Exporter(self.file, base=folder, environ={"REDIS_PASSWORD": "s3cret"}, address="127.0.0.1:0")
+        self._thread = threading.Thread(target=self.exporter.serve, daemon=True)
+        self._thread.start()
+        host, _, port = self.exporter.address.rpartition(":")
+        self.client = http.client.HTTPConnection(host, int(port), timeout=10)
+
+    def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
+        self.client.request(method, path, headers={key.replace("_", "-"): value for key, value in headers.items()})
+        answer = self.client.getresponse()
+        return answer, answer.read()
+
+    def scrape(self) -> Page:
+        answer, body = self.ask("/metrics")
+        assert answer.status == 200
+        return Page(body)
+
+    def timed_scrape(self) -> tuple[Page, float]:
+        started_at = time.monotonic()
+        page = self.scrape()
+        return page, time.monotonic() - started_at
+
+    def stop(self) -> None:
+        self.client.close()
+        self.exporter.stop()
+        self._thread.join(5)
+        assert not self._thread.is_alive()
+
+
+@pytest.fixture
+def exporter(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
+    made: list[Running] = []
+
+    def make(config: str = "") -> Running:
+        made.append(Running(tmp_path, config))
+        return made[-1]
+
+    yield make
+    for running in made:
+        running.stop()

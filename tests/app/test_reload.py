@@ -1,0 +1,81 @@
+"""Reloads: by signal and by HTTP, good and broken, and what goes on across them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from perfloop.stack.process import Child
+from tests.app.conftest import NOTHING, Running
+from tests.support import eventually
+
+
+def test_a_reload_changes_what_is_measured(exporter: Callable[[str], Running], redis: Child) -> None:
+    running = exporter(NOTHING)
+    assert running.scrape().values("perfloop_redis_up") == []
+
+    running.file.write_text(NOTHING + f"components: {{cache: {{driver: redis, address: '{redis.address}'}}}}\n")
+    running.exporter.reload()
+
+    eventually(lambda: running.scrape().values("perfloop_redis_up") == [1.0])
+    assert running.scrape().value("perfloop_exporter_config_last_reload_successful") == 1
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        pytest.param("collectors: {sistem: {}}", id="a slip"),
+        pytest.param("components: {c: {driver: redis, address: 'h:1', password: {file: gone}}}", id="no secret"),
+        pytest.param(
+            "collectors: {network: {targets: [{component: a, address: 'h:1'}, {component: a, address: 'h:2'}]}}",
+            id="one component twice",
+        ),
+    ],
+)
+def test_a_broken_reload_keeps_the_old_configuration(
+    exporter: Callable[[str], Running], redis: Child, broken: str
+) -> None:
+    running = exporter(NOTHING + f"components: {{cache: {{driver: redis, address: '{redis.address}'}}}}\n")
+    before = running.scrape()
+
+    running.file.write_text(broken)
+    running.exporter.reload()
+
+    eventually(lambda: running.scrape().value("perfloop_exporter_config_last_reload_successful") == 0)
+    after = running.scrape()
+    name = "perfloop_exporter_config_last_reload_success_timestamp_seconds"
+    assert after.value(name) == before.value(name)
+    assert after.value("perfloop_redis_up", component="cache") == 1
+
+
+def test_a_reload_by_http_says_how_it_went(exporter: Callable[[str], Running]) -> None:
+    running = exporter(NOTHING)
+    first = running.scrape().value("perfloop_exporter_config_hash")
+
+    running.file.write_text(NOTHING + "# changed\n")
+    good, _ = running.ask("/-/reload", "POST")
+    second = running.scrape().value("perfloop_exporter_config_hash")
+    running.file.write_text("collectors: {sistem: {}}")
+    bad, body = running.ask("/-/reload", "POST")
+    page = running.scrape()
+
+    assert (good.status, bad.status) == (200, 500)
+    assert b"sistem" not in body
+    assert first != second == page.value("perfloop_exporter_config_hash")
+    assert page.value("perfloop_exporter_config_last_reload_successful") == 0
+
+
+def test_what_did_not_change_goes_on_counting(exporter: Callable[[str], Running], redis: Child) -> None:
+    kept = f"{{component: kept, address: '{redis.address}'}}"
+    config = "collectors: {{system: {{enabled: false}}, network: {{targets: [{}]}}}}\n"
+    running = exporter(config.format(kept))
+    before = running.scrape().value("perfloop_network_connects_total", component="kept")
+
+    other = f"{{component: other, address: '{redis.address}'}}"
+    running.file.write_text(config.format(f"{kept}, {other}"))
+    running.ask("/-/reload", "POST")
+    page = running.scrape()
+
+    assert page.value("perfloop_network_connects_total", component="kept") == before + 1
+    assert page.value("perfloop_network_connects_total", component="other") == 1
