@@ -35,6 +35,7 @@ class Tls(Struct, frozen=True, kw_only=True):
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    server_name: str = ""
 
 
 class Component(Struct, frozen=True, kw_only=True):

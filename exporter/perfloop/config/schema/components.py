@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
-from perfloop.config.schema.base import Secret, Section
-from perfloop.model import Direction, Scale
-
+from perfloop.config.schema.base import MetricName, Secret, Section
+from perfloop.model import Direction, Scale, TlsMode
 
 ComponentAddress = Annotated[
     str,
@@ -20,19 +19,57 @@ ComponentAddress = Annotated[
 ]
 
 
-class Tls(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the connection to a component is encrypted; relative files are looked up beside perfloop.yml."""
+class TlsSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the connection to a component is encrypted. Relative paths start at the folder of perfloop.yml."""
 
-    #: Certificates of the authorities that are trusted; by default the host's.
+    #: How far the server's certificate is checked: `verify-full` its issuer and its name, `verify-ca` its issuer,
+    #: `require` nothing; `disable` means no encryption.
+    mode: TlsMode = TlsMode.VERIFY_FULL
+    #: PEM file with the authorities that are trusted; by default those of the host.
     ca_file: Path | None = None
-    #: Certificate that perfloop shows to the server.
-    certificate_file: Path | None = None
-    #: Its private key, where that is not in the same file.
+    #: PEM file with the certificate that perfloop shows to the server.
+    cert_file: Path | None = None
+    #: PEM file with its private key, where that is not in the same file.
     key_file: Path | None = None
     #: Name that the server's certificate must hold; by default the host of the address.
     server_name: str = ""
-    #: Whether the server's certificate is checked.
-    verify: bool = True
+
+
+class QueryValue(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a column of numbers is."""
+
+    #: Whether it only grows (`counter`; its name gets `_total` if it does not end so) or may fall.
+    type: Literal["counter", "gauge"]
+    #: What it is, in one sentence.
+    help: str = ""
+
+
+class QuerySection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A statement of your own, whose rows become metrics `perfloop_query_NAME_COLUMN`."""
+
+    #: Name of the query: the middle of its metrics' names, and their label `query` where the query itself is meant.
+    name: MetricName
+    #: One SELECT; it runs in a read-only transaction.
+    sql: Annotated[str, Meta(min_length=1)]
+    #: Columns whose values become labels.
+    labels: tuple[MetricName, ...] = ()
+    #: Columns whose numbers become values.
+    values: Annotated[dict[MetricName, QueryValue], Meta(min_length=1)]
+    #: How long a result is good: within that time a scrape shows it again. 0 asks at each scrape.
+    min_interval_seconds: Annotated[float, Meta(ge=0, le=86400)] = 0.0
+    #: Rows that are shown; a result with more is cut, and counted.
+    max_rows: Annotated[int, Meta(ge=1, le=10000)] = 100
+    #: How long the statement may take.
+    timeout_seconds: Annotated[float, Meta(gt=0, le=300)] = 5.0
+
+
+class TablesSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which tables of a PostgreSQL server are shown one by one."""
+
+    #: Databases whose tables are shown, besides the one in `database`; each costs a connection.
+    databases: tuple[str, ...] = ()
+    #: Tables of a database that are shown at most, the largest first; 0 shows none.
+    max_tables: Annotated[int, Meta(ge=0, le=10000)] = 100
 
 
 class ComponentSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,11 +86,9 @@ class ComponentSection(Section, frozen=True, kw_only=True, forbid_unknown_fields
     #: Database to connect to; for PgBouncer the one whose pool is meant, by default all.
     database: str = ""
     #: How the connection is encrypted; without this section it is not, for PostgreSQL if the server offers it.
-    tls: Tls | None = None
+    tls: TlsSection | None = None
     #: Whether the exporter measures it.
     measure: bool = True
-    #: How the connection is encrypted; by default PostgreSQL and PgBouncer are asked for TLS, but not made to have it.
-    tls: TlsSection | None = None
     #: How long a measuring statement may take.
     timeout_seconds: Annotated[float, Meta(gt=0, le=60)] = 5.0
     #: PostgreSQL: whether its settings are shown, each as a metric.
