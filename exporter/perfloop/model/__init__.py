@@ -6,7 +6,7 @@ Times are Unix seconds and end in `_at`; durations end in `_seconds`; shares of 
 from __future__ import annotations
 
 from perfloop.model.alerts import Alert, AlertStatus, Episode, Receipt, RuleState
-from perfloop.model.changes import Change, Component, Encryption, Probe, Reversibility, Setting, Step, Tls, TlsMode
+from perfloop.model.changes import Change, Component, Encryption, Probe, Reversibility, Setting, Step
 from perfloop.model.counts import LatestEffect, StoreCounts
 from perfloop.model.executions import (
     Baseline,
@@ -77,7 +77,5 @@ __all__ = [
     "Step",
     "StoreCounts",
     "Timing",
-    "Tls",
-    "TlsMode",
     "Verdict",
 ]

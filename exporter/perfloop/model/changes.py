@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 from msgspec import Meta, Struct, field
@@ -17,25 +16,6 @@ class Encryption(Struct, frozen=True, kw_only=True):
     key_file: str = ""
     server_name: str = ""
     verify: bool = True
-
-
-class TlsMode(StrEnum):
-    """How far a server's certificate is checked: not at all, its issuer, or its issuer and its name."""
-
-    DISABLE = "disable"
-    REQUIRE = "require"
-    VERIFY_CA = "verify-ca"
-    VERIFY_FULL = "verify-full"
-
-
-class Tls(Struct, frozen=True, kw_only=True):
-    """How a connection is encrypted; without a CA file the system's own authorities are trusted."""
-
-    mode: TlsMode = TlsMode.VERIFY_FULL
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    server_name: str = ""
 
 
 class Component(Struct, frozen=True, kw_only=True):

@@ -16,6 +16,7 @@ class MetricType(StrEnum):
     GAUGE = "gauge"
     HISTOGRAM = "histogram"
     INFO = "info"
+    SUMMARY = "summary"
     UNTYPED = "untyped"
 
 

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from perfloop.config.schema.base import MetricName, Secret, Section
-from perfloop.model import Direction, Scale, TlsMode
+from perfloop.model import Direction, Scale
+
 
 ComponentAddress = Annotated[
     str,
@@ -19,20 +20,19 @@ ComponentAddress = Annotated[
 ]
 
 
-class TlsSection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the connection to a component is encrypted. Relative paths start at the folder of perfloop.yml."""
+class Tls(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the connection to a component is encrypted; relative files are looked up beside perfloop.yml."""
 
-    #: How far the server's certificate is checked: `verify-full` its issuer and its name, `verify-ca` its issuer,
-    #: `require` nothing; `disable` means no encryption.
-    mode: TlsMode = TlsMode.VERIFY_FULL
-    #: PEM file with the authorities that are trusted; by default those of the host.
+    #: Certificates of the authorities that are trusted; by default the host's.
     ca_file: Path | None = None
-    #: PEM file with the certificate that perfloop shows to the server.
-    cert_file: Path | None = None
-    #: PEM file with its private key, where that is not in the same file.
+    #: Certificate that perfloop shows to the server.
+    certificate_file: Path | None = None
+    #: Its private key, where that is not in the same file.
     key_file: Path | None = None
     #: Name that the server's certificate must hold; by default the host of the address.
     server_name: str = ""
+    #: Whether the server's certificate is checked.
+    verify: bool = True
 
 
 class QueryValue(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,7 +86,7 @@ class ComponentSection(Section, frozen=True, kw_only=True, forbid_unknown_fields
     #: Database to connect to; for PgBouncer the one whose pool is meant, by default all.
     database: str = ""
     #: How the connection is encrypted; without this section it is not, for PostgreSQL if the server offers it.
-    tls: TlsSection | None = None
+    tls: Tls | None = None
     #: Whether the exporter measures it.
     measure: bool = True
     #: How long a measuring statement may take.
