@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfloop.collectors import COLLECTORS
 from perfloop.config.aggregations import check_aggregations
+from perfloop.config.components import check_components
 from perfloop.config.names import check_known
 from perfloop.config.policies import check_policies
 from perfloop.config.reader import Document
@@ -31,6 +32,7 @@ def check(document: Document, config: Config) -> None:
     for name, component in config.components.items():
         if component.password is not None:
             _check_secret(document, f"components.{name}.password", component.password)
+    check_components(document, config)
     check_policies(document, config, metrics)
 
 

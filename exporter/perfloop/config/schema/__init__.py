@@ -14,7 +14,7 @@ from perfloop.config.schema.collection import (
     PerformanceCollection,
 )
 from perfloop.config.schema.collectors import Collectors
-from perfloop.config.schema.components import ComponentSection, Metric
+from perfloop.config.schema.components import ComponentSection, Metric, Tls
 from perfloop.config.schema.places import Prometheus, StoreSection, Web
 from perfloop.config.schema.policies import GuardSection, ObjectiveSection, PolicySection, StepSection
 
@@ -32,6 +32,7 @@ __all__ = [
     "Secret",
     "Section",
     "StepSection",
+    "Tls",
 ]
 
 
