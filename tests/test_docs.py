@@ -24,7 +24,7 @@ from perfloop.rules.thresholds import Operator, alert_name, runbook_url
 from perfloop.stack.process import find_binary
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RULES = ROOT / "rules" / "generated" / "rules"
 _WORSE = {Direction.LOWER: Operator.GREATER_THAN, Direction.HIGHER: Operator.LESS_THAN}
 
