@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -28,14 +27,23 @@ class Session:
     def __init__(self, component: Component, *, database: str, prepare: Sequence[str] = ()) -> None:
         self._component, self._database, self._prepare = component, database, prepare
         self._connection: connection | None = None
+        self._planned: dict[str, str] = {}
+
+    @property
+    def connected(self) -> bool:
+        """Whether the connection of the last statement is still there, and what was read from it still true."""
+        return self._connection is not None
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
         """Return the rows of a statement by column name. Raises Unavailable."""
         return self._run(lambda open_cursor: _fetch(open_cursor, statement))
 
-    def copy(self, query: str) -> list[list[bytes]]:
-        """Return the rows of a query as the server writes them, NULL as nothing. Raises Unavailable."""
-        return self._run(lambda open_cursor: _copy(open_cursor, query))
+    def ask(self, statement: str) -> list[tuple[bytes, ...]]:
+        """Return the rows of a statement whose columns are all text, as the server wrote them.
+
+        The server plans it once a connection: planning takes longer than most statistics. Raises Unavailable.
+        """
+        return self._run(lambda open_cursor: self._execute(open_cursor, statement))
 
     def close(self) -> None:
         """Close the connection. Twice is harmless."""
@@ -44,8 +52,7 @@ class Session:
             self._connection = None
 
     def _run(self, work: Callable[[cursor], T]) -> T:
-        import psycopg2  # noqa: PLC0415 - 10 MB, only if such a component is configured
-
+        psycopg2 = import_psycopg2()
         try:
             if self._connection is None:
                 self._connection = self._connect()
@@ -56,24 +63,21 @@ class Session:
             reason = str(error).strip().splitlines() or [type(error).__name__]
             raise Unavailable(f"{self._component.address}: {reason[0]}") from error
 
-    def _connect(self) -> connection:
-        import psycopg2  # noqa: PLC0415
+    def _execute(self, open_cursor: cursor, statement: str) -> list[tuple[bytes, ...]]:
+        from psycopg2.extensions import BYTES, register_type  # noqa: PLC0415 - with the library
 
-        host, port = split_address(self._component.address)
-        made = psycopg2.connect(
-            host=host,
-            port=port,
-            user=self._component.user or None,
-            password=self._component.password or None,
-            dbname=self._database,
-            connect_timeout=_CONNECT_SECONDS,
-            application_name="perfloop exporter",
-            # A peer that vanished is noticed within seconds; one that is merely stopped is the guard's business.
-            keepalives_idle=5,
-            keepalives_interval=2,
-            keepalives_count=3,
-            tcp_user_timeout=5000,
-        )
+        name = self._planned.get(statement)
+        if name is None:
+            name = f"perfloop_{len(self._planned)}"
+            open_cursor.execute(f"PREPARE {name} AS {statement}")
+            self._planned[statement] = name
+        register_type(BYTES, open_cursor)
+        open_cursor.execute(f"EXECUTE {name}")
+        return open_cursor.fetchall()
+
+    def _connect(self) -> connection:
+        made = connect(self._component, database=self._database)
+        self._planned.clear()
         made.autocommit = True
         with made.cursor() as open_cursor:
             for statement in self._prepare:
@@ -81,13 +85,67 @@ class Session:
         return made
 
 
+def import_psycopg2() -> Any:  # noqa: ANN401 - a module
+    """Return the library, which costs 10 MB and is loaded only if something needs it. Raises Unavailable."""
+    try:
+        import psycopg2  # noqa: PLC0415 - see above
+    except ImportError as error:
+        raise Unavailable("psycopg2 is missing; type: pip install 'perfloop[postgresql]'") from error
+    return psycopg2
+
+
+def connect(component: Component, *, database: str) -> connection:
+    """Connect to a component. Raises psycopg2.Error."""
+    host, port = split_address(component.address)
+    made: connection = import_psycopg2().connect(
+        port=port,
+        user=component.user or None,
+        password=component.password or None,
+        dbname=database,
+        connect_timeout=_CONNECT_SECONDS,
+        application_name="perfloop exporter",
+        client_encoding="UTF8",
+        # A peer that vanished is noticed within seconds; one that is merely stopped is the guard's business.
+        keepalives_idle=5,
+        keepalives_interval=2,
+        keepalives_count=3,
+        tcp_user_timeout=5000,
+        **_encryption(component, host),
+    )
+    return made
+
+
+def _encryption(component: Component, host: str) -> dict[str, str]:
+    """Return libpq's words for where to connect to and whom to trust."""
+    wanted = component.encryption
+    if wanted is None:
+        return {"host": host}
+    words = {"host": host, "sslmode": "verify-full" if wanted.verify else "require"}
+    if wanted.server_name:
+        words |= {"host": wanted.server_name, "hostaddr": _resolve(host)}
+    if wanted.ca_file:
+        words["sslrootcert"] = wanted.ca_file
+    elif wanted.verify:
+        import ssl  # noqa: PLC0415 - only with TLS, and only to learn where the host keeps its authorities
+
+        # libpq knows no authorities by itself.
+        words["sslrootcert"] = ssl.get_default_verify_paths().cafile or ""
+    if wanted.certificate_file:
+        words |= {"sslcert": wanted.certificate_file, "sslkey": wanted.key_file or wanted.certificate_file}
+    return words
+
+
+def _resolve(host: str) -> str:
+    """Return the address behind a name: libpq compares the certificate with `host`, which is another name here."""
+    import socket  # noqa: PLC0415
+
+    try:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise Unavailable(f"{host}: {error.strerror}") from error
+
+
 def _fetch(open_cursor: cursor, statement: str) -> list[dict[str, Any]]:
     open_cursor.execute(statement)
     names = [column.name for column in open_cursor.description or ()]
     return [dict(zip(names, row, strict=True)) for row in open_cursor.fetchall()]
-
-
-def _copy(open_cursor: cursor, query: str) -> list[list[bytes]]:
-    buffer = io.BytesIO()
-    open_cursor.copy_expert(f"COPY ({query}) TO STDOUT (NULL '')", buffer)
-    return [line.split(b"\t") for line in buffer.getvalue().split(b"\n")[:-1]]

@@ -1,0 +1,70 @@
+"""The settings of a PostgreSQL server as one metric each, in base units, read when they may have changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from perfloop.collectors.postgresql_question import Row
+from perfloop.exposition.block import Block
+from perfloop.exposition.text import number
+from perfloop.model import Family, MetricType
+
+# What this session itself has set says nothing of the server: there the value that it would return to.
+SETTINGS_SQL = """
+SELECT name, CASE WHEN source = 'session' THEN reset_val ELSE setting END, coalesce(unit, ''), short_desc
+  FROM pg_settings WHERE vartype IN ('bool', 'integer', 'real') ORDER BY name"""
+PREFIX = "perfloop_postgresql_setting_"
+
+_UNIT = re.compile(r"(\d*)(\w+)")
+_BASE_UNITS = {
+    "B": ("bytes", 1),
+    "kB": ("bytes", 1024),
+    "MB": ("bytes", 1024**2),
+    "GB": ("bytes", 1024**3),
+    "TB": ("bytes", 1024**4),
+    "us": ("seconds", 1e-6),
+    "ms": ("seconds", 1e-3),
+    "s": ("seconds", 1),
+    "min": ("seconds", 60),
+    "h": ("seconds", 3600),
+    "d": ("seconds", 86400),
+}
+_NO_NAME = re.compile(r"[^a-z0-9_]")
+# Endings that mean something else in Prometheus.
+_RESERVED = re.compile(r"_(?:count|sum|bucket|total|info)$")
+
+
+def settings_block(rows: Iterable[Row], *, component: str) -> tuple[Block, tuple[bytes, ...]]:
+    """Return a block with a family for each setting, and its row."""
+    found: dict[str, tuple[Family, bytes]] = {}
+    for name, setting, unit, text in (tuple(field.decode("utf-8", "replace") for field in row) for row in rows):
+        suffix, token = in_base_unit(setting, unit)
+        full_name = PREFIX + _RESERVED.sub(r"\g<0>_value", _NO_NAME.sub("_", name.lower())) + suffix
+        family = Family(
+            name=full_name,
+            type=MetricType.GAUGE,
+            help=f"The setting {name}: {text.rstrip('.')}. -1 and 0 mean what they mean there.",
+            labels=("component",),
+        )
+        found.setdefault(full_name, (family, token))
+    return Block([family for family, _ in found.values()], fixed=(component,)), tuple(t for _, t in found.values())
+
+
+def in_base_unit(setting: str, unit: str) -> tuple[str, bytes]:
+    """Return the end of a setting's name, and its value; -1, which is no quantity, stays -1."""
+    if not unit:
+        return "", {"on": b"1", "off": b"0"}.get(setting) or _as_number(setting, 1)
+    match = _UNIT.fullmatch(unit)
+    if match is None or match[2] not in _BASE_UNITS:
+        return "", _as_number(setting, 1)
+    base, factor = _BASE_UNITS[match[2]]
+    return f"_{base}", b"-1" if setting == "-1" else _as_number(setting, factor * int(match[1] or 1))
+
+
+def _as_number(setting: str, factor: float) -> bytes:
+    try:
+        value = float(setting) if factor == 1 else round(float(setting) * factor, 9)
+    except ValueError:
+        return b""
+    return number(int(value) if value == int(value) else value)
