@@ -5,15 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from msgspec import structs
+
 from perfloop.app.recipe import Recipe
+from perfloop.app.targets import fetch_of, question_of, trust_of
 from perfloop.collectors import COLLECTORS
+from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.application import ApplicationCollector
 from perfloop.collectors.connect import ConnectCollector
+from perfloop.collectors.dns import DnsCollector
 from perfloop.collectors.filesystem import FilesystemCollector
+from perfloop.collectors.logs.formats import Format
 from perfloop.collectors.network import NetworkCollector
+from perfloop.collectors.ping import PingCollector
+from perfloop.collectors.process import watch
+from perfloop.collectors.process_groups import Group
 from perfloop.collectors.system import SystemCollector
+from perfloop.collectors.tls import TlsCollector
 from perfloop.config import Config, component_of
 from perfloop.config.schema import Collectors
+from perfloop.config.schema.access_log import JsonKeys
+from perfloop.config.schema.process import ProcessGroup
 from perfloop.errors import ConfigInvalid
 from perfloop.protocols import Collector
 
@@ -23,8 +35,10 @@ def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) 
     sections = config.collectors
     return [
         *_system(sections),
-        *_network(sections),
-        *_application(sections),
+        *_network(sections, base=base),
+        *_process(sections, base=base),
+        *_application(sections, base=base, environ=environ),
+        *_access_log(sections, base=base),
         *_components(config, base=base, environ=environ),
     ]
 
@@ -45,17 +59,62 @@ def _system(sections: Collectors) -> Iterator[Recipe]:
         yield Recipe(FilesystemCollector)
 
 
-def _network(sections: Collectors) -> Iterator[Recipe]:
-    if sections.network.enabled:
-        yield Recipe(NetworkCollector)
-        for target in sections.network.targets:
-            yield Recipe(ConnectCollector, target.component, target.address)
+def _network(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
+    network = sections.network
+    if not network.enabled:
+        return
+    yield Recipe(NetworkCollector)
+    for target in network.targets:
+        yield Recipe(ConnectCollector, target.component, target.address, timeout_seconds=target.timeout_seconds)
+    for host in network.ping:
+        options = {"ip_version": host.ip_version or 0, "timeout_seconds": host.timeout_seconds}
+        yield Recipe(PingCollector, host.component, host.host, **options)
+    for question in network.dns:
+        asked = question_of(question, server=question.server or "")
+        yield Recipe(DnsCollector, question.component, asked, timeout_seconds=question.timeout_seconds)
+    for peer in network.tls:
+        trust = trust_of(peer, base=base)
+        yield Recipe(TlsCollector, peer.component, peer.address, trust=trust, timeout_seconds=peer.timeout_seconds)
 
 
-def _application(sections: Collectors) -> Iterator[Recipe]:
+def _process(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
+    if sections.process.enabled and sections.process.groups:
+        groups = [_group(section, base=base) for section in sections.process.groups]
+        yield Recipe(watch, groups, proportional=sections.process.proportional_memory)
+
+
+def _group(section: ProcessGroup, *, base: Path) -> Group:
+    said = {name: value for name, value in structs.asdict(section).items() if value is not None}
+    if section.pid_file is not None:
+        said["pid_file"] = base / section.pid_file
+    # The workers of a daemon are meant, too, where only its own pid can be told.
+    children = section.pid is not None or section.pid_file is not None
+    return Group(**{"children": children, **said})
+
+
+def _application(sections: Collectors, *, base: Path, environ: Mapping[str, str]) -> Iterator[Recipe]:
     if sections.application.enabled:
         for probe in sections.application.probes:
-            yield Recipe(ApplicationCollector, probe.component, probe.url, expect_status=probe.expect_status)
+            wanted = fetch_of(probe, base=base, environ=environ)
+            yield Recipe(
+                ApplicationCollector, probe.component, probe.url, wanted, timeout_seconds=probe.timeout_seconds
+            )
+
+
+def _access_log(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
+    for log in sections.access_log.files if sections.access_log.enabled else ():
+        keys = structs.asdict(log.keys or JsonKeys())
+        yield Recipe(
+            AccessLogCollector,
+            log.component,
+            base / log.path,
+            state=base / sections.access_log.state / f"{log.component}.json",
+            written=Format(name=log.format, keys=keys, pattern=log.pattern or "", unit=log.duration_unit),
+            routes=log.routes,
+            max_routes=log.max_routes,
+            from_start=log.start == "beginning",
+            max_read_bytes=log.max_read_bytes,
+        )
 
 
 def _components(config: Config, *, base: Path, environ: Mapping[str, str]) -> Iterator[Recipe]:

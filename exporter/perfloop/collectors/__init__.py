@@ -6,16 +6,21 @@ what each is made from. docs/metrics.md and the tests find it by the table.
 
 from __future__ import annotations
 
+from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.application import ApplicationCollector
 from perfloop.collectors.connect import ConnectCollector
+from perfloop.collectors.dns import DnsCollector
 from perfloop.collectors.exporter import ExporterCollector
 from perfloop.collectors.filesystem import FilesystemCollector
 from perfloop.collectors.guard import FAMILIES as GUARD_FAMILIES
 from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.pgbouncer import PgbouncerCollector
+from perfloop.collectors.ping import PingCollector
 from perfloop.collectors.postgresql import PostgresqlCollector
+from perfloop.collectors.process import ProcessCollector
 from perfloop.collectors.redis import RedisCollector
 from perfloop.collectors.system import SystemCollector
+from perfloop.collectors.tls import TlsCollector
 from perfloop.model import Family
 
 COLLECTORS = {
@@ -24,8 +29,13 @@ COLLECTORS = {
         SystemCollector,
         FilesystemCollector,
         NetworkCollector,
+        ProcessCollector,
         ConnectCollector,
+        PingCollector,
+        DnsCollector,
+        TlsCollector,
         ApplicationCollector,
+        AccessLogCollector,
         PostgresqlCollector,
         PgbouncerCollector,
         RedisCollector,

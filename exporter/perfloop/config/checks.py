@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from perfloop.collectors import COLLECTORS
+from perfloop.config.access_log import check_access_log
 from perfloop.config.aggregations import check_aggregations
 from perfloop.config.components import check_components
 from perfloop.config.names import check_known
 from perfloop.config.policies import check_policies
+from perfloop.config.probes import check_probes, probe_secrets
+from perfloop.config.process import check_process
 from perfloop.config.reader import Document
 from perfloop.config.schema import AlertThreshold, Config, Secret
 from perfloop.rules.catalogue import catalogue
@@ -28,11 +31,16 @@ def check(document: Document, config: Config) -> None:
         check_known(document, f"collectors.timeouts.{name}", name, COLLECTORS, "collector")
     check_aggregations(document, config, metrics)
     _check_addresses(document, config)
+    check_access_log(document, config.collectors)
     _check_secret(document, "web.token", config.web.token)
     for name, component in config.components.items():
         if component.password is not None:
             _check_secret(document, f"components.{name}.password", component.password)
     check_components(document, config)
+    check_probes(document, config)
+    for path, secret in probe_secrets(config).items():
+        _check_secret(document, path, secret)
+    check_process(document, config)
     check_policies(document, config, metrics)
 
 

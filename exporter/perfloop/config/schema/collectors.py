@@ -6,9 +6,12 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from perfloop.config.schema.access_log import AccessLogCollector
 from perfloop.config.schema.application import ApplicationCollector
 from perfloop.config.schema.base import Count, Section
 from perfloop.config.schema.network import NetworkCollector
+from perfloop.config.schema.probes import Probing
+from perfloop.config.schema.process import ProcessCollector
 from perfloop.config.schema.system import SystemCollector
 
 
@@ -26,8 +29,14 @@ class Collectors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     system: SystemCollector = field(default_factory=SystemCollector)
     #: Network devices, and the time to connect to targets.
     network: NetworkCollector = field(default_factory=NetworkCollector)
+    #: Watched groups of processes.
+    process: ProcessCollector = field(default_factory=ProcessCollector)
     #: HTTP probes.
     application: ApplicationCollector = field(default_factory=ApplicationCollector)
+    #: Access logs of web servers.
+    access_log: AccessLogCollector = field(default_factory=AccessLogCollector)
+    #: Probes of targets that Prometheus names.
+    probe: Probing = field(default_factory=Probing)
 
     def budget_seconds(self, name: str) -> float:
         """Return how long a scrape may wait for a collector."""

@@ -1,0 +1,1 @@
+"""Access logs: files that are followed across rotations, their formats, their routes, and what is counted."""

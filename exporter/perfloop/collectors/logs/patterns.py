@@ -1,0 +1,138 @@
+"""Whether a regular expression of the user's is safe to run on lines that strangers can shape.
+
+`re` backtracks: `(a+)+` takes for ever on 40 bytes, and nothing can interrupt it. So an expression may hold no
+repetition within a repetition, and only one may be able to match what comes after it, like `.*`: a line of the longest
+length then takes milliseconds. In `[^ ]+ "[^"]*" [0-9]+` there is none.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from re import _constants as op  # type: ignore[attr-defined]
+from re import _parser  # type: ignore[attr-defined]
+from typing import Any
+
+from perfloop.collectors.logs.formats import FIELDS
+
+# As many repetitions as may be able to match what follows them: `.*` costs the square of the line's length.
+_MAX_AMBIGUOUS = 1
+# As often as `?` may be able to match what follows it: each one doubles the ways.
+_MAX_AMBIGUOUS_OPTIONS = 4
+_MAX_COPIES = 20
+_ALL = frozenset(range(256))
+_REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
+_REFUSED = (op.GROUPREF, op.GROUPREF_EXISTS, op.ASSERT, op.ASSERT_NOT)
+_CATEGORIES = {op.CATEGORY_DIGIT: rb"\d", op.CATEGORY_SPACE: rb"\s", op.CATEGORY_WORD: rb"\w"}
+_CATEGORIES |= {op.CATEGORY_NOT_DIGIT: rb"\D", op.CATEGORY_NOT_SPACE: rb"\S", op.CATEGORY_NOT_WORD: rb"\W"}
+Item = tuple[Any, Any]
+
+
+def fault(text: str) -> str | None:
+    """Say what is wrong with an expression, or None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compiled, tree = re.compile(text.encode()), _parser.parse(text.encode())
+            unknown = sorted(set(compiled.groupindex) - set(FIELDS))
+            if unknown:
+                return f"there is no field {unknown[0]!r}; expected groups named {', '.join(FIELDS)}"
+            if "status" not in compiled.groupindex:
+                return "expected a group named status, like (?P<status>[0-9]+)"
+            return "flags are not allowed" if tree.state.flags else _danger(list(tree))
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"is no regular expression: {error}"
+
+
+def _danger(items: Sequence[Item]) -> str | None:
+    everything = list(_all(items))
+    if any(kind in _REFUSED or (kind is op.SUBPATTERN and value[1]) for kind, value in everything):
+        return "back references, look-arounds and flags are not allowed, as strangers shape the lines"
+    for kind, value in everything:
+        if kind in _REPEATS and _varies(list(value[2])) and (value[0] != value[1] or value[1] > _MAX_COPIES):
+            return "a repetition within a repetition is not allowed, as some line would take it for ever"
+    ambiguous = [repeat for repeat, following in _repetitions(items, None) if _is_ambiguous(repeat, following)]
+    options = sum(value[1] == 1 for _, value in ambiguous)
+    if len(ambiguous) - options > _MAX_AMBIGUOUS or options > _MAX_AMBIGUOUS_OPTIONS:
+        return (
+            "only one repetition may be able to match what follows it (like .*), as some line would take it very long"
+        )
+    return None
+
+
+def _all(items: Sequence[Item]) -> Iterator[Item]:
+    for kind, value in items:
+        yield (kind, value)
+        for body in _bodies(kind, value):
+            yield from _all(body)
+
+
+def _bodies(kind: Any, value: Any) -> list[list[Item]]:  # noqa: ANN401 - what `re` makes of it
+    if kind is op.SUBPATTERN:
+        return [list(value[3])]
+    if kind is op.ATOMIC_GROUP:
+        return [list(value)]
+    if kind in _REPEATS:
+        return [list(value[2])]
+    return [list(branch) for branch in value[1]] if kind is op.BRANCH else []
+
+
+def _varies(body: Sequence[Item]) -> bool:
+    """Say whether what is repeated can itself match in several ways."""
+    return any(kind is op.BRANCH or (kind in _REPEATS and value[0] != value[1]) for kind, value in _all(body))
+
+
+def _repetitions(items: Sequence[Item], after: Item | None) -> Iterator[tuple[Item, Item | None]]:
+    """Return each repetition whose number varies, and what follows it; those in `{3}` three times."""
+    items = [item for item in items if item[0] is not op.AT]
+    for item, following in zip(items, [*items[1:], after], strict=True):
+        kind, value = item
+        copies = 1
+        if kind in _REPEATS and value[0] != value[1]:
+            yield item, following
+        elif kind in _REPEATS:
+            copies = value[1]
+        for body in _bodies(kind, value):
+            found = list(_repetitions(body, following))
+            yield from found * copies
+
+
+def _is_ambiguous(repeat: Item, following: Item | None) -> bool:
+    """Say whether a repetition can match the beginning of what comes after it."""
+    kind, value = repeat
+    if kind is op.POSSESSIVE_REPEAT or following is None:
+        return False
+    return bool(_bytes_of(list(value[2])[:1]) & _bytes_of([following]))
+
+
+def _bytes_of(items: Sequence[Item]) -> frozenset[int]:
+    """Return the bytes with which an item can begin; all of them where that is not plain."""
+    if len(items) != 1:
+        return _ALL
+    kind, value = items[0]
+    if kind is op.LITERAL:
+        return frozenset([value])
+    if kind is op.NOT_LITERAL:
+        return _ALL - {value}
+    if kind is op.SUBPATTERN:
+        return _bytes_of(list(value[3])[:1])
+    if kind in _REPEATS and value[0] > 0:
+        return _bytes_of(list(value[2])[:1])
+    if kind is op.BRANCH:
+        return frozenset().union(*(_bytes_of(list(branch)[:1]) for branch in value[1]))
+    if kind is op.IN:
+        return _class(value)
+    return _ALL
+
+
+def _class(members: Sequence[Item]) -> frozenset[int]:
+    found: set[int] = set()
+    for kind, value in members:
+        if kind is op.LITERAL:
+            found.add(value)
+        elif kind is op.RANGE:
+            found.update(range(value[0], value[1] + 1))
+        elif kind is op.CATEGORY:
+            found.update(b for b in range(256) if re.match(_CATEGORIES[value], bytes([b])))
+    return _ALL - found if members and members[0][0] is op.NEGATE else frozenset(found)
