@@ -41,7 +41,7 @@ class Running:
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = listener.getsockname()[1]
         self.later: list[Later] = []
-        self.server = Server(listener, self._handle, **limits)  # type: ignore[arg-type]
+        self.server = Server([listener], self._handle, **limits)  # type: ignore[arg-type]
         self._thread = threading.Thread(target=self.server.serve, daemon=True)
         self._thread.start()
 

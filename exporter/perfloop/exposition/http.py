@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import cache, partial
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -23,11 +24,11 @@ MIN_GZIP_BYTES = 1024
 
 
 class BadRequestError(PerfloopError):
-    """The client's bytes are no request that we accept; `status` says why."""
+    """The client's bytes are no request that we accept; `status` says why, perhaps with a detail."""
 
-    def __init__(self, status: HTTPStatus) -> None:
+    def __init__(self, status: HTTPStatus, *, detail: str = "") -> None:
         super().__init__(status.phrase)
-        self.status = status
+        self.status, self.detail = status, detail
 
 
 class Request(Struct, frozen=True, kw_only=True):
@@ -61,26 +62,38 @@ class Response(Struct, frozen=True, kw_only=True):
     content_type: str = "text/plain; charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
 
-    def encode(self, *, head_only: bool, keep_alive: bool) -> bytes:
-        """Return head and body; HEAD has the head that GET would have."""
-        fields = [
-            ("Content-Type", self.content_type),
-            ("Content-Length", str(len(self.body))),
-            *self.headers,
-            ("Connection", "keep-alive" if keep_alive else "close"),
-        ]
-        lines = "".join(f"{name}: {value}\r\n" for name, value in fields)
-        head = f"HTTP/1.1 {self.status.value} {self.status.phrase}\r\n{lines}\r\n".encode("latin-1")
-        return head if head_only else head + self.body
+    def head(self, *, keep_alive: bool, headers: tuple[tuple[str, str], ...] = ()) -> bytes:
+        """Return everything before the body, with more headers; HEAD has the head that GET would have."""
+        status, connection = self.status, "keep-alive" if keep_alive else "close"
+        lines = "".join([f"{name}: {value}\r\n" for name, value in self.headers + headers])
+        return (
+            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {self.content_type}\r\n"
+            f"Content-Length: {len(self.body)}\r\n{lines}Connection: {connection}\r\n\r\n"
+        ).encode("latin-1")
 
 
-def error_response(status: HTTPStatus, *headers: tuple[str, str]) -> Response:
-    """Return an answer that only says its status."""
-    return Response(body=f"{status.value} {status.phrase}\n".encode(), status=status, headers=headers)
+def error_response(status: HTTPStatus, *headers: tuple[str, str], detail: str = "") -> Response:
+    """Return an answer that only says its status, and perhaps why."""
+    text = f"{status.value} {status.phrase}{': ' if detail else ''}{detail}\n"
+    return Response(body=text.encode(), status=status, headers=headers)
 
 
 def gzip(body: bytes) -> bytes:
     """Compress at level 1: higher ones save a tenth of the bytes for twice the time."""
+    return _compressor()(body)
+
+
+@cache
+def _compressor() -> Callable[[bytes], bytes]:
+    """Choose Intel's igzip where it is installed: a quarter of zlib's time, and fewer bytes."""
+    try:
+        from isal import igzip_lib  # noqa: PLC0415 - not needed by who never compresses, and not there on every machine
+    except ImportError:
+        return _zlib_gzip
+    return partial(igzip_lib.compress, level=1, flag=igzip_lib.COMP_GZIP)
+
+
+def _zlib_gzip(body: bytes) -> bytes:
     compressor = zlib.compressobj(1, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
     return compressor.compress(body) + compressor.flush()
 
@@ -97,7 +110,8 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._refused: HTTPStatus | None = None
         self._completed = 0
-        self._asks_to_continue = False
+        self._size_bytes = self._head_bytes = 0
+        self._asks_to_continue = self._upgraded = False
         self._start()
 
     @property
@@ -108,21 +122,25 @@ class RequestReader:
     def take_continue(self) -> bool:
         """Return, once, whether the client waits for `100 Continue` before it sends the body."""
         asks, self._asks_to_continue = self._asks_to_continue and self.midway, False
-        return asks
+        return asks and not self._body
 
     def feed(self, data: bytes) -> None:
         """Take more bytes. Raises BadRequestError; the connection is of no use then."""
+        if self._upgraded:
+            return
         completed = self._completed
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             # We stay with HTTP/1.1, which the client must accept; bytes of the other protocol are not read.
+            self._upgraded = True
             self.requests[-1] = replace(self.requests[-1], keep_alive=False)
         except httptools.HttpParserError as error:
             raise BadRequestError(self._refused or HTTPStatus.BAD_REQUEST) from error
         if self._completed == completed:
             self._size_bytes += len(data)
         if len(self.requests) > MAX_PIPELINED:
+            self.requests.clear()
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         self._check_size()
         if self._refused:
@@ -181,7 +199,7 @@ class RequestReader:
         self._url, self._path, self._body = b"", "", bytearray()
         self._query: dict[str, tuple[str, ...]] = {}
         self._headers: dict[str, str] = {}
-        self._size_bytes = self._head_bytes = self._most_bytes = 0
+        self._head_bytes = self._most_bytes = 0
         self._in_body = False
 
     def _read_url(self) -> None:

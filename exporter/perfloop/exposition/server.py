@@ -1,89 +1,72 @@
 """A small HTTP server for metrics: one thread, kept connections, answers that may come later.
 
 No client can hold up another: nothing here waits for a socket, and connections are bounded in number and time.
+Between requests nothing is done: the process sleeps until a client or a deadline wakes it.
 """
 
 from __future__ import annotations
 
-import logging
+import math
 import os
-import selectors
+import resource
+import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
 from functools import partial
-from http import HTTPStatus
-from typing import Protocol, TypeVar
 
-from perfloop.exposition.http import MAX_BODY_BYTES, BadRequestError, Request, RequestReader, Response, error_response
+from perfloop.exposition.connection import REQUEST_SECONDS, Connection, Deferred, Handler, Headers
+from perfloop.exposition.http import MAX_BODY_BYTES, RequestReader
+from perfloop.exposition.transport import Transport
 
-logger = logging.getLogger(__name__)
+__all__ = ["BACKLOG", "MAX_CONNECTIONS", "Deferred", "Handler", "Server"]
 
 BACKLOG = 1024
 MAX_CONNECTIONS = 512
-REQUEST_SECONDS = 10.0
-RESPONSE_SECONDS = 30.0
-IDLE_SECONDS = 300.0
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CHUNK_BYTES = 1 << 16
-
-
-class Deferred(Protocol):
-    """An answer that is not there yet; asked again after each `Server.wake`, and at `deadline` at the latest."""
-
-    @property
-    def deadline(self) -> float:
-        """Time of the monotonic clock at which `response` is called in any case."""
-
-    @property
-    def ready(self) -> bool:
-        """Whether waiting longer would change nothing."""
-
-    def response(self) -> Response:
-        """Return the answer as it stands now."""
-
-
-T = TypeVar("T")
-Handler = Callable[[Request], Response | Deferred]
-
-
-class Connection:
-    """One client: what it sent, what it still has to receive, and how long it may take."""
-
-    def __init__(self, client: socket.socket, reader: RequestReader, *, expires_at: float) -> None:
-        self.client, self.reader, self.expires_at = client, reader, expires_at
-        self.request: Request | None = None
-        self.deferred: Deferred | None = None
-        self.unsent = memoryview(b"")
-        self.closing = False
+# With no room for another connection, clients wait in the backlog for so long before the next try.
+_PAUSE_SECONDS = 0.05
+_ACCEPTED_AT_ONCE = 64
 
 
 class Server:
-    """Serves `handler` until stopped. `wake`, `call_soon` and `stop` may come from any thread or signal."""
+    """Serves `handler` until stopped. `wake`, `call_soon` and `stop` may come from any thread or signal.
+
+    `transport` carries a new client's bytes (plainly or under TLS), `headers` says what every answer gets,
+    `body_limit` how many bytes a body for this path may have.
+    """
 
     def __init__(
         self,
-        listener: socket.socket,
+        listeners: socket.socket | Sequence[socket.socket],
         handler: Handler,
         *,
-        max_connections: int = MAX_CONNECTIONS,
+        max_connections: int | None = None,
         request_seconds: float = REQUEST_SECONDS,
         body_limit: Callable[[str], int] = lambda _: MAX_BODY_BYTES,
+        transport: Callable[[socket.socket], Transport] = Transport,
+        headers: Callable[[], Headers] = lambda: (),
     ) -> None:
-        self._listener, self._handler, self._body_limit = listener, handler, body_limit
-        self._max_connections, self._request_seconds = max_connections, request_seconds
+        self._listeners = (listeners,) if isinstance(listeners, socket.socket) else tuple(listeners)
+        self._handler, self._body_limit = handler, body_limit
+        self._max_connections = max_connections or _default_connections()
+        self._request_seconds, self._transport, self._headers = request_seconds, transport, headers
         # In the order of their last complete exchange: the first is the one to close when there are too many.
         self._connections: dict[int, Connection] = {}
+        self._watched: dict[int, int] = {}
         self._waiting: set[Connection] = set()
+        # The earliest times at which a connection, a deferred answer, the listeners may need something.
+        self._due_at = self._answer_at = self._listen_at = math.inf
         self._calls: deque[Callable[[], None]] = deque()
-        self._stopped = False
+        self._woken = self._stopped = False
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._selector = selectors.DefaultSelector()
-        listener.settimeout(0)
-        self._selector.register(listener, selectors.EVENT_READ, self._accept)
-        self._selector.register(self._wakeup, selectors.EVENT_READ, lambda: os.eventfd_read(self._wakeup))
+        self._epoll = select.epoll()
+        self._epoll.register(self._wakeup, select.EPOLLIN)
+        self._on_ready: dict[int, Callable[[], None]] = {self._wakeup: self._on_wake}
+        for listener in self._listeners:
+            listener.settimeout(0)
+            self._on_ready[listener.fileno()] = partial(self._accept, listener)
+            self._epoll.register(listener, select.EPOLLIN)
 
     def wake(self) -> None:
         """Have the deferred answers looked at."""
@@ -101,152 +84,151 @@ class Server:
     def serve(self) -> None:
         """Serve until stopped, then close everything."""
         while not self._stopped:
-            for key, _ in self._selector.select(self._timeout_seconds()):
-                key.data()
+            for number, _ in self._epoll.poll(self._timeout_seconds()):
+                # The event of another connection may have closed this one.
+                if on_ready := self._on_ready.get(number):
+                    on_ready()
             while self._calls:
                 self._calls.popleft()()
-            self._answer_waiting()
-            self._expire()
+            self._look()
         for connection in list(self._connections.values()):
             self._close(connection)
-        self._listener.close()
-        self._selector.close()
+        for listener in self._listeners:
+            listener.close()
+        self._epoll.close()
         os.close(self._wakeup)
 
     def _stop(self) -> None:
         self._stopped = True
 
+    def _on_wake(self) -> None:
+        os.eventfd_read(self._wakeup)
+        self._woken = True
+
     def _timeout_seconds(self) -> float | None:
-        """Return the time until something is due; with no connection there is nothing, and the process sleeps."""
-        deadlines = [connection.expires_at for connection in self._connections.values()]
-        deadlines += [connection.deferred.deadline for connection in self._waiting if connection.deferred]
-        return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
+        due_at = min(self._due_at, self._answer_at, self._listen_at)
+        return None if due_at == math.inf else max(0.0, due_at - time.monotonic())
 
-    def _accept(self) -> None:
-        try:
-            client, _ = self._listener.accept()
-        except BlockingIOError:
-            return
-        except OSError:
-            # No file descriptor is left: the oldest connection makes room, and the client waits in the backlog.
-            self._close_oldest()
-            return
-        if len(self._connections) >= self._max_connections:
-            self._close_oldest()
-        client.settimeout(0)
-        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        reader = RequestReader(body_limit=self._body_limit)
-        connection = Connection(client, reader, expires_at=time.monotonic() + self._request_seconds)
-        self._connections[client.fileno()] = connection
-        self._selector.register(client, selectors.EVENT_READ, lambda: self._receive(connection))
-
-    def _receive(self, connection: Connection) -> None:
-        was_midway = connection.reader.midway
-        try:
-            data = connection.client.recv(_CHUNK_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._close(connection)
-            return
-        try:
-            connection.reader.feed(data)
-        except BadRequestError as error:
-            connection.closing = True
-            self._send(connection, error_response(error.status).encode(head_only=False, keep_alive=False))
-            return
-        if connection.reader.take_continue() and not connection.unsent:
-            with suppress(OSError):
-                connection.client.send(CONTINUE)
-        if connection.reader.midway and not was_midway:
-            connection.expires_at = min(connection.expires_at, time.monotonic() + self._request_seconds)
-        self._advance(connection)
-
-    def _advance(self, connection: Connection) -> None:
-        """Take the next requests, one after another, until one has to wait."""
-        while connection.reader.requests and connection.request is None and not connection.closing:
-            connection.request = connection.reader.requests.popleft()
-            answer = self._guarded(partial(self._handler, connection.request))
-            if isinstance(answer, Response):
-                self._respond(connection, answer)
-            elif answer.ready:
-                self._respond(connection, self._guarded(answer.response))
-            else:
-                connection.deferred = answer
-                self._waiting.add(connection)
-
-    def _guarded(self, call: Callable[[], T]) -> T | Response:
-        try:
-            return call()
-        except Exception:
-            logger.exception("request failed")
-            return error_response(HTTPStatus.INTERNAL_SERVER_ERROR)
-
-    def _answer_waiting(self) -> None:
+    def _look(self) -> None:
+        """Do what is due; in between this costs three comparisons, however many connections there are."""
         now = time.monotonic()
+        if self._woken or now >= self._answer_at:
+            self._woken = False
+            self._answer_waiting(now)
+        if now >= self._due_at:
+            for connection in [c for c in self._connections.values() if c.due_at <= now]:
+                self._close(connection)
+            self._due_at = min((c.due_at for c in self._connections.values()), default=math.inf)
+        if now >= self._listen_at:
+            self._listen_at = math.inf
+            self._watch_listeners(select.EPOLLIN)
+
+    def _answer_waiting(self, now: float) -> None:
+        self._answer_at = math.inf
         for connection in list(self._waiting):
             deferred = connection.deferred
             if deferred is not None and (deferred.ready or now >= deferred.deadline):
                 self._waiting.discard(connection)
-                connection.deferred = None
-                self._respond(connection, self._guarded(deferred.response))
-                self._advance(connection)
+                connection.resume()
+            self._settle(connection)
 
-    def _respond(self, connection: Connection, response: Response) -> None:
-        request = connection.request
-        if request is None:
+    def _accept(self, listener: socket.socket) -> None:
+        if self._full and not self._close_one():
+            self._pause()
             return
-        connection.closing = not request.keep_alive
-        connection.expires_at = time.monotonic() + RESPONSE_SECONDS
-        self._send(connection, response.encode(head_only=request.method == "HEAD", keep_alive=request.keep_alive))
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                client, _ = listener.accept()
+            except BlockingIOError:
+                return
+            except OSError:
+                # No file descriptor is left, most likely.
+                if not self._close_one():
+                    self._pause()
+                return
+            self._add(client)
+            if self._full:
+                return
 
-    def _send(self, connection: Connection, data: bytes) -> None:
-        connection.unsent = memoryview(data)
-        self._flush(connection)
-        if connection.unsent:
-            # A client that does not read gets nothing more to do until it does.
-            self._selector.modify(connection.client, selectors.EVENT_WRITE, lambda: self._flush_later(connection))
+    @property
+    def _full(self) -> bool:
+        return len(self._connections) >= self._max_connections
 
-    def _flush_later(self, connection: Connection) -> None:
-        self._flush(connection)
-        if connection.client.fileno() >= 0 and not connection.unsent:
-            self._selector.modify(connection.client, selectors.EVENT_READ, lambda: self._receive(connection))
-            self._advance(connection)
-
-    def _flush(self, connection: Connection) -> None:
+    def _add(self, client: socket.socket) -> None:
         try:
-            connection.unsent = connection.unsent[connection.client.send(connection.unsent) :]
-        except BlockingIOError:
-            return
+            client.settimeout(0)
+            if client.family != socket.AF_UNIX:
+                # Else the second part of an answer waits for the client's delayed acknowledgement.
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            transport = self._transport(client)
         except OSError:
-            self._close(connection)
+            # It has left already.
+            client.close()
             return
-        if connection.unsent:
-            return
-        connection.request = None
-        if connection.closing:
-            self._close(connection)
-            return
-        number = connection.client.fileno()
-        connection.expires_at = time.monotonic() + IDLE_SECONDS
-        self._connections[number] = self._connections.pop(number)
+        connection = Connection(
+            transport,
+            RequestReader(body_limit=self._body_limit),
+            self._handler,
+            headers=self._headers,
+            request_seconds=self._request_seconds,
+        )
+        number = connection.number
+        self._connections[number] = connection
+        self._on_ready[number] = partial(self._advance, connection)
+        self._epoll.register(number, select.EPOLLIN)
+        self._watched[number] = select.EPOLLIN
+        self._due_at = min(self._due_at, connection.due_at)
 
-    def _expire(self) -> None:
-        now = time.monotonic()
-        for connection in [c for c in self._connections.values() if c.expires_at <= now]:
-            self._close(connection)
+    def _advance(self, connection: Connection) -> None:
+        connection.on_ready()
+        self._settle(connection)
 
-    def _close_oldest(self) -> None:
-        if self._connections:
-            self._close(next(iter(self._connections.values())))
+    def _settle(self, connection: Connection) -> None:
+        """Take note of what has become of a connection."""
+        number = connection.number
+        if connection.closed:
+            self._forget(connection)
+            return
+        interest = connection.interest
+        if interest != self._watched[number]:
+            self._epoll.modify(number, interest)
+            self._watched[number] = interest
+        if connection.finished:
+            connection.finished = False
+            self._connections[number] = self._connections.pop(number)
+        if connection.deferred is not None:
+            self._waiting.add(connection)
+            self._answer_at = min(self._answer_at, connection.deferred.deadline)
+        self._due_at = min(self._due_at, connection.due_at)
+
+    def _close_one(self) -> bool:
+        """Make room: by the longest unused connection, else by one whose client is slow to take its answer."""
+        connections = self._connections.values()
+        victim = next((c for c in connections if not c.busy), None) or next((c for c in connections if c.sending), None)
+        if victim is not None:
+            self._close(victim)
+        return victim is not None
+
+    def _pause(self) -> None:
+        self._listen_at = time.monotonic() + _PAUSE_SECONDS
+        self._watch_listeners(0)
+
+    def _watch_listeners(self, events: int) -> None:
+        for listener in self._listeners:
+            self._epoll.modify(listener, events)
 
     def _close(self, connection: Connection) -> None:
-        if connection.client.fileno() < 0:
-            return
-        self._selector.unregister(connection.client)
-        del self._connections[connection.client.fileno()]
-        self._waiting.discard(connection)
-        connection.client.close()
-        connection.deferred, connection.unsent, connection.closing = None, memoryview(b""), True
+        connection.close()
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        if self._connections.get(connection.number) is connection:
+            # Its file descriptor is closed, and left the epoll set by that.
+            del self._connections[connection.number], self._on_ready[connection.number]
+            self._waiting.discard(connection)
+
+
+def _default_connections() -> int:
+    """Leave half of the file descriptors for the collectors."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return min(MAX_CONNECTIONS, max(8, soft // 2))
