@@ -11,11 +11,13 @@ from perfloop.collectors.logs.formats import Token
 OTHER: Final = "other"
 # Counted apart for its own counter, and then as `other`: a path whose route came when max_routes were known already.
 CAPPED: Final = "other\0"
-_MAX_KNOWN_PATHS = 20_000
+_MAX_KNOWN_PATHS = 50_000
 _MAX_ROUTE_CHARACTERS = 120
 # Numbers, UUIDs and hashes (with a digit in them), and whatever is longer than words are.
-_IDENTIFIER = re.compile(r"(?<=/)(?:[0-9]++|(?=[^/]*[0-9])[0-9a-fA-F-]{8,}+|[^/]{33,}+)(?=/|$)")
-_ORIGIN = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*+://[^/]*+")
+_IDENTIFIER = re.compile(rb"(?<=/)(?:[0-9]++|(?=[^/]*[0-9])[0-9a-fA-F-]{8,}+|[^/]{33,}+)(?=/|$)")
+# Neither origin nor query is ever a label.
+_ORIGIN, _QUERY = rb"(?:[a-zA-Z][a-zA-Z0-9+.-]*+://[^/?#]*+)?+", rb"(?:[?#](?s:.*))?+"
+_PATH = re.compile(_ORIGIN + rb"(/[^?#]*+)" + _QUERY)
 Hit = tuple[Token, str]
 
 
@@ -30,7 +32,8 @@ class Routes(dict[Hit, str]):
     def __init__(self, templates: Sequence[str] = (), *, max_routes: int, known: Sequence[str] = ()) -> None:
         super().__init__()
         self._templates, self._max_routes = tuple(templates), max_routes
-        self._pattern = re.compile("|".join(f"({_expression(template)})" for template in templates))
+        alternatives = b"|".join(b"(" + _expression(template) + b")" for template in templates)
+        self._pattern = re.compile(_ORIGIN + b"(?:" + alternatives + b")" + _QUERY)
         self._known = dict.fromkeys(known)
 
     @property
@@ -42,17 +45,19 @@ class Routes(dict[Hit, str]):
         path, code = hit
         if len(self) >= _MAX_KNOWN_PATHS:
             self.clear()
-        route = self._route(_plain(path), code)
-        self[hit] = route
+        raw = path if isinstance(path, bytes) else str(path or "").encode("utf-8", "replace")
+        self[hit] = route = self._template(raw) if self._templates else self._opened(raw, code)
         return route
 
-    def _route(self, path: str, code: str) -> str:
-        if not path.startswith("/"):
+    def _template(self, path: bytes) -> str:
+        found = self._pattern.fullmatch(path)
+        return self._templates[(found.lastindex or 0) - 1] if found else OTHER
+
+    def _opened(self, path: bytes, code: str) -> str:
+        found = _PATH.fullmatch(path)
+        if found is None:
             return OTHER
-        if self._templates:
-            found = self._pattern.fullmatch(path)
-            return self._templates[(found.lastindex or 0) - 1] if found else OTHER
-        route = _IDENTIFIER.sub("{id}", path)
+        route = _IDENTIFIER.sub(b"{id}", found[1]).decode("utf-8", "replace")
         if route in self._known:
             return route
         if code not in {"2xx", "3xx"} or len(route) > _MAX_ROUTE_CHARACTERS:
@@ -65,16 +70,8 @@ class Routes(dict[Hit, str]):
         return route
 
 
-def _plain(path: Token) -> str:
-    """Return the path without origin and query: neither is ever a label."""
-    text = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path or "")
-    if not text.startswith("/"):
-        text = _ORIGIN.sub("", text, count=1)
-    return text.partition("?")[0].partition("#")[0]
-
-
-def _expression(template: str) -> str:
+def _expression(template: str) -> bytes:
     """Return the regular expression of a template: `{…}` is one segment, `*` at the end whatever comes."""
     prefix = template.endswith("*")
-    parts = re.split(r"\{[^{}/]*\}", template.removesuffix("*"))
-    return "[^/]++".join(map(re.escape, parts)) + ("(?s:.*)" if prefix else "/?+")
+    parts = re.split(rb"\{[^{}/]*\}", template.removesuffix("*").encode())
+    return b"[^/?#]++".join(map(re.escape, parts)) + (b"[^?#]*+" if prefix else b"/?+")
