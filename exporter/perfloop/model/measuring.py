@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
@@ -38,6 +39,17 @@ class Alias(Struct, frozen=True, kw_only=True):
     family: Family
     renamed: Mapping[str, str] = {}
     fixed: Mapping[str, str] = {}
+
+
+class Paths(Struct, frozen=True, kw_only=True):
+    """Where the host's own trees are mounted, as a container sees them."""
+
+    procfs: Path = Path("/proc")
+    sysfs: Path = Path("/sys")
+    rootfs: Path = Path("/")
+
+
+THIS_HOST = Paths()
 
 
 class Direction(StrEnum):
