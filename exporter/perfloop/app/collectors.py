@@ -7,11 +7,13 @@ from pathlib import Path
 
 from msgspec import structs
 
+from perfloop.app.components import measure
 from perfloop.app.recipe import Recipe
 from perfloop.app.targets import fetch_of, question_of, trust_of
 from perfloop.collectors import COLLECTORS
 from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.application import ApplicationCollector
+from perfloop.collectors.compat import node
 from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.dns import DnsCollector
 from perfloop.collectors.filesystem import FilesystemCollector
@@ -27,19 +29,30 @@ from perfloop.config.schema import Collectors
 from perfloop.config.schema.access_log import JsonKeys
 from perfloop.config.schema.process import ProcessGroup
 from perfloop.errors import ConfigInvalid
+from perfloop.model import THIS_HOST, Paths
 from perfloop.protocols import Collector
 
 
-def build_collectors(config: Config, *, base: Path, environ: Mapping[str, str]) -> list[Recipe]:
-    """Say which collectors the configuration asks for, and how to make each. Raises ConfigInvalid."""
+def build_collectors(
+    config: Config,
+    *,
+    base: Path,
+    environ: Mapping[str, str],
+    paths: Paths = THIS_HOST,
+    compat: frozenset[str] = frozenset(),
+) -> list[Recipe]:
+    """Say which collectors the configuration asks for, and how to make each. Raises ConfigInvalid.
+
+    `compat` names the exporters whose names are shown besides ours: node.
+    """
     sections = config.collectors
     return [
-        *_system(sections),
+        *_system(sections, paths=paths, compat=compat),
         *_network(sections, base=base),
         *_process(sections, base=base),
         *_application(sections, base=base, environ=environ),
         *_access_log(sections, base=base),
-        *_components(config, base=base, environ=environ),
+        *_components(config, base=base, environ=environ, compat=compat),
     ]
 
 
@@ -53,10 +66,12 @@ def check_unique(sources: Iterable[Collector]) -> None:
         seen.add(key)
 
 
-def _system(sections: Collectors) -> Iterator[Recipe]:
-    if sections.system.enabled:
-        yield Recipe(SystemCollector)
-        yield Recipe(FilesystemCollector)
+def _system(sections: Collectors, *, paths: Paths, compat: frozenset[str]) -> Iterator[Recipe]:
+    if not sections.system.enabled:
+        return
+    aliases, surveys = (node.ALIASES, node.SURVEYS) if "node" in compat else ({}, {})
+    yield Recipe(SystemCollector, paths, aliases=aliases, surveys=surveys)
+    yield Recipe(FilesystemCollector, paths, aliases=aliases)
 
 
 def _network(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
@@ -117,7 +132,8 @@ def _access_log(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
         )
 
 
-def _components(config: Config, *, base: Path, environ: Mapping[str, str]) -> Iterator[Recipe]:
+def _components(config: Config, *, base: Path, environ: Mapping[str, str], compat: frozenset[str]) -> Iterator[Recipe]:
     for name, section in config.components.items():
         if section.measure:
-            yield Recipe(COLLECTORS[section.driver], component_of(config, name, base=base, environ=environ))
+            component = component_of(config, name, base=base, environ=environ)
+            yield from measure(section, component, compat=compat)

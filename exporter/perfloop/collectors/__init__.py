@@ -18,6 +18,7 @@ from perfloop.collectors.pgbouncer import PgbouncerCollector
 from perfloop.collectors.ping import PingCollector
 from perfloop.collectors.postgresql import PostgresqlCollector
 from perfloop.collectors.process import ProcessCollector
+from perfloop.collectors.queries import QueriesCollector
 from perfloop.collectors.redis import RedisCollector
 from perfloop.collectors.system import SystemCollector
 from perfloop.collectors.tls import TlsCollector
@@ -39,6 +40,7 @@ COLLECTORS = {
         PostgresqlCollector,
         PgbouncerCollector,
         RedisCollector,
+        QueriesCollector,
         ExporterCollector,
     )
 }
