@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from perfloop.config.schema.base import Name, Section, Url
+from perfloop.config.schema.probes import HttpOptions, ProbeSeconds
 
 
-class HttpProbe(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A URL that is fetched at each scrape; any status below 400 is good unless one is expected."""
+class HttpProbe(HttpOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A URL that is asked at each scrape; any status below 400 is good unless one is expected."""
 
     #: Label `component` of what is measured here.
     component: Name
-    #: What is fetched, with GET.
+    #: What is asked.
     url: Url
-    #: The one status that counts as good; by default every one below 400 does.
-    expect_status: Annotated[int, Meta(ge=100, le=599)] | None = None
+    #: How long the whole answer may take.
+    timeout_seconds: ProbeSeconds = 5.0
 
 
 class ApplicationCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -25,5 +22,5 @@ class ApplicationCollector(Section, frozen=True, kw_only=True, forbid_unknown_fi
 
     #: Whether it measures.
     enabled: bool = True
-    #: URLs that are fetched at each scrape.
+    #: URLs that are asked at each scrape.
     probes: tuple[HttpProbe, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from perfloop.config.schema.base import Address, Name, Section
+from perfloop.config.schema.probes import DnsTarget, PingTarget, ProbeSeconds, TlsTarget
 
 
 class TcpTarget(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -12,12 +13,20 @@ class TcpTarget(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     component: Name
     #: Where to connect to.
     address: Address
+    #: How long a connection may take.
+    timeout_seconds: ProbeSeconds = 5.0
 
 
 class NetworkCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The host's devices, and the time a TCP connection to each target takes."""
+    """The host's devices, and how long targets take to answer TCP, ICMP, DNS and TLS."""
 
     #: Whether it measures.
     enabled: bool = True
     #: Addresses that are connected to at each scrape.
     targets: tuple[TcpTarget, ...] = ()
+    #: Hosts that are pinged at each scrape.
+    ping: tuple[PingTarget, ...] = ()
+    #: Questions that DNS servers are asked at each scrape.
+    dns: tuple[DnsTarget, ...] = ()
+    #: Addresses with which a TLS handshake is made at each scrape.
+    tls: tuple[TlsTarget, ...] = ()
