@@ -21,6 +21,7 @@ COMMANDS: tuple[bytes, ...] = (
     pack("LATENCY", "LATEST"),
 )
 CLUSTER_COMMAND = pack("CLUSTER", "INFO")
+_SILENCE = (None,) * len(COMMANDS)
 
 # A line begins with what no pattern has to look for twice: an anchor would be tried at every byte of the text.
 _NUMBER_LINE = re.compile(rb"\n(\w+):(-?\d+(?:\.\d+)?)(?=\r)")
@@ -76,16 +77,10 @@ class Answers(Struct, frozen=True, kw_only=True):
     spikes: list[Row]  # event, Unix seconds, last and longest milliseconds
 
 
-def parse(
-    text: bytes,
-    databases: object = None,
-    io_threads: object = None,
-    slow_entries: object = None,
-    slow: object = None,
-    spikes: object = None,
-    cluster: object = None,
-) -> Answers:
-    """Take the replies to COMMANDS and CLUSTER_COMMAND apart; a refusal says nothing."""
+def parse(text: bytes, *others: object) -> Answers:
+    """Take the replies to COMMANDS, and to CLUSTER_COMMAND if it was sent, apart; a refusal says nothing."""
+    databases, io_threads, slow_entries, slow, spikes, cluster = (*others, *_SILENCE)[: len(_SILENCE)]
+    text = b"\n" + text
     numbers, words = numbers_of(text)
     return Answers(
         numbers=numbers,
@@ -100,7 +95,7 @@ def parse(
         errors=_unique(_ERROR_LINE, text),
         replicas=_unique(_REPLICA_LINE, text, 2) if b"\nslave0:" in text else [],
         sentinel=_unique(_SENTINEL_LINE, text) if b"\nmaster0:" in text else [],
-        cluster=numbers_of(cluster)[0] if isinstance(cluster, bytes) else {},
+        cluster=numbers_of(b"\n" + cluster)[0] if isinstance(cluster, bytes) else {},
         databases=_setting(databases),
         io_threads=_setting(io_threads),
         slow_entries=number(slow_entries) if isinstance(slow_entries, int) else b"",
@@ -115,8 +110,10 @@ def _unique(line: re.Pattern[bytes], text: bytes, columns: int = 1) -> list[Row]
 
 
 def numbers_of(text: bytes) -> tuple[dict[bytes, bytes], dict[bytes, bytes]]:
-    """Return the plain numbers and the words of INFO or CLUSTER INFO; states are the numbers 1 (good) and 0."""
-    text = b"\n" + text
+    """Return the plain numbers and the words of INFO or CLUSTER INFO; states are the numbers 1 (good) and 0.
+
+    Every line begins after a line feed.
+    """
     numbers, words = dict(_NUMBER_LINE.findall(text)), dict(_WORD_LINE.findall(text))
     for key in _STATES:
         if key in words:
