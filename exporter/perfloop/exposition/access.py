@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 import time
 from collections.abc import Callable, Collection
 from http import HTTPStatus
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from perfloop.exposition.passwords import Check, Passwords
 
 _CHECK_SECONDS = 10.0
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _CHALLENGE = ("WWW-Authenticate", 'Basic realm="perfloop", charset="UTF-8"')
 _BUSY = error_response(HTTPStatus.SERVICE_UNAVAILABLE, ("Retry-After", "1"))
 
@@ -115,7 +113,7 @@ class Bucket:
 
     def __init__(self, limit: RateLimit) -> None:
         self.limit = limit
-        self._interval_seconds = seconds(str(limit.interval))
+        self._interval_seconds = limit.interval_seconds
         self._tokens, self._filled_at = float(limit.burst), time.monotonic()
 
     def take(self) -> bool:
@@ -129,11 +127,6 @@ class Bucket:
             return False
         self._tokens -= 1
         return True
-
-
-def seconds(duration: str) -> float:
-    """Return the seconds of a duration in Go's syntax."""
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([0-9.]+)(ms|s|m|h)", duration))
 
 
 def _credentials(request: Request) -> tuple[str, bytes] | None:

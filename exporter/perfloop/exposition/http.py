@@ -19,6 +19,7 @@ MAX_HEAD_BYTES = 16 * 1024
 MAX_BODY_BYTES = 16 * 1024
 MAX_PIPELINED = 16
 MAX_QUERY_FIELDS = 1000
+_NO_QUERY: Mapping[str, tuple[str, ...]] = {}
 # Below this, gzip costs more than the bytes it saves.
 MIN_GZIP_BYTES = 1024
 
@@ -110,7 +111,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._refused: HTTPStatus | None = None
         self._completed = 0
-        self._size_bytes = self._head_bytes = 0
+        self._size_bytes = self._left_bytes = 0
         self._asks_to_continue = self._upgraded = False
         self._start()
 
@@ -169,15 +170,14 @@ class RequestReader:
         if self._head_bytes + len(self._url) > MAX_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         self._read_url()
-        self._most_bytes = self._body_limit(self._path)
-        if int(self._headers.get("content-length", 0)) > self._most_bytes:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        self._asks_to_continue = self._headers.get("expect", "").lower() == "100-continue"
+        if "content-length" in self._headers or "transfer-encoding" in self._headers:
+            self._expect_body()
 
     def on_body(self, body: bytes) -> None:
         """Called by httptools, perhaps with a piece only."""
-        self._body += body
-        if len(self._body) > self._most_bytes:
+        self._body.append(body)
+        self._left_bytes -= len(body)
+        if self._left_bytes < 0:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
 
     def on_message_complete(self) -> None:
@@ -191,16 +191,24 @@ class RequestReader:
                 headers=self._headers,
                 keep_alive=self._parser.should_keep_alive(),
                 query=self._query,
-                body=bytes(self._body),
+                body=b"".join(self._body),
             )
         )
 
     def _start(self) -> None:
-        self._url, self._path, self._body = b"", "", bytearray()
-        self._query: dict[str, tuple[str, ...]] = {}
+        self._url, self._path = b"", ""
+        self._body: list[bytes] = []
+        self._query: Mapping[str, tuple[str, ...]] = _NO_QUERY
         self._headers: dict[str, str] = {}
-        self._head_bytes = self._most_bytes = 0
+        self._head_bytes = 0
+        self._most_bytes = 0
         self._in_body = False
+
+    def _expect_body(self) -> None:
+        self._most_bytes = self._left_bytes = self._body_limit(self._path)
+        if int(self._headers.get("content-length", 0)) > self._most_bytes:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        self._asks_to_continue = self._headers.get("expect", "").lower() == "100-continue"
 
     def _read_url(self) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import select
 import socket
 import ssl
@@ -14,6 +15,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from perfloop.errors import ConfigInvalid
 from perfloop.exposition.http import BadRequestError
 from perfloop.exposition.transport import CHUNK_BYTES, Transport
 from perfloop.exposition.web_config import TlsServerConfig
@@ -49,27 +51,43 @@ CIPHERS = {
 
 
 def server_context(config: TlsServerConfig) -> ssl.SSLContext:
-    """Make a context. Raises OSError or ValueError (ssl.SSLError is the first) with what is wrong with the files."""
+    """Make a context. Raises ConfigInvalid with one problem, which begins with the key that it is about."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with warnings.catch_warnings():
         # Who writes TLS10 into the file knows that it is old.
         warnings.simplefilter("ignore", DeprecationWarning)
         context.minimum_version = _VERSIONS[config.min_version]
         context.maximum_version = _VERSIONS[config.max_version]
-    if ciphers := [CIPHERS[name] for name in config.cipher_suites if CIPHERS[name]]:
-        context.set_ciphers(":".join(ciphers))
     if not config.prefer_server_cipher_suites:
         context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     for curve in config.curve_preferences:
         context.set_ecdh_curve(_CURVES[curve])
-    with _as_file(config.cert_file, config.cert) as cert, _as_file(config.key_file, config.key) as key:
-        # Without a password, OpenSSL would ask the terminal for one.
-        context.load_cert_chain(cert, key, password="")
+    with _saying("cipher_suites"):
+        if ciphers := [CIPHERS[name] for name in config.cipher_suites if CIPHERS[name]]:
+            context.set_ciphers(":".join(ciphers))
+    with _saying("cert_file"):
+        _load_certificate(context, config)
     if config.verifies:
-        context.load_verify_locations(config.client_ca_file, cadata=config.client_ca or None)
+        with _saying("client_ca_file"):
+            context.load_verify_locations(config.client_ca_file, cadata=config.client_ca or None)
         required = config.client_auth_type == "RequireAndVerifyClientCert"
         context.verify_mode = ssl.CERT_REQUIRED if required else ssl.CERT_OPTIONAL
     return context
+
+
+@contextmanager
+def _saying(key: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or re.sub(r"^\[.*?\] | \(_ssl\.c:\d+\)$", "", str(error))
+        raise ConfigInvalid([f"{key}: OpenSSL refuses it: {reason.replace('_', ' ').lower()}"]) from error
+
+
+def _load_certificate(context: ssl.SSLContext, config: TlsServerConfig) -> None:
+    with _as_file(config.cert_file, config.cert) as cert, _as_file(config.key_file, config.key) as key:
+        # Without a password, OpenSSL would ask the terminal for one.
+        context.load_cert_chain(cert, key, password="")
 
 
 @contextmanager

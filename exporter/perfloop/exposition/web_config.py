@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,12 +10,17 @@ from msgspec import Meta, Struct, field
 
 HeaderText = Annotated[str, Meta(pattern=r"^[\x20-\x7e]*$", description="one line of printable ASCII characters")]
 Version = Literal["TLS10", "TLS11", "TLS12", "TLS13"]
-# Go's syntax of a time span.
-Duration = Annotated[
-    str,
-    Meta(pattern=r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$|^0$", description="a duration like 500ms, 1s or 1m30s"),
+_DURATION_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h)")
+_DURATION = re.compile(rf"({_DURATION_PART.pattern})+")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+ClientAuthType = Literal[
+    "NoClientCert",
+    "RequestClientCert",
+    "RequireClientCert",
+    "RequireAnyClientCert",
+    "VerifyClientCertIfGiven",
+    "RequireAndVerifyClientCert",
 ]
-NoTime = Annotated[int, Meta(ge=0, le=0)]
 
 
 class TlsServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,15 +35,7 @@ class TlsServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: The private key itself, instead of `key_file`.
     key: str = ""
     #: Whether clients have to show a certificate.
-    client_auth_type: Literal[
-        "",
-        "NoClientCert",
-        "RequestClientCert",
-        "RequireClientCert",
-        "RequireAnyClientCert",
-        "VerifyClientCertIfGiven",
-        "RequireAndVerifyClientCert",
-    ] = ""
+    client_auth_type: ClientAuthType | None = None
     #: Certificates of the authorities that clients' certificates come from.
     client_ca_file: Path | None = None
     #: Those certificates themselves, instead of `client_ca_file`.
@@ -72,11 +70,11 @@ class TlsServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class ResponseHeaders(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The headers that may be added to answers."""
 
-    content_security_policy: HeaderText = field(name="Content-Security-Policy", default="")
-    x_frame_options: Literal["", "deny", "sameorigin"] = field(name="X-Frame-Options", default="")
-    x_content_type_options: Literal["", "nosniff"] = field(name="X-Content-Type-Options", default="")
-    x_xss_protection: HeaderText = field(name="X-XSS-Protection", default="")
-    strict_transport_security: HeaderText = field(name="Strict-Transport-Security", default="")
+    content_security_policy: HeaderText | None = field(name="Content-Security-Policy", default=None)
+    x_frame_options: Literal["deny", "sameorigin"] | None = field(name="X-Frame-Options", default=None)
+    x_content_type_options: Literal["nosniff"] | None = field(name="X-Content-Type-Options", default=None)
+    x_xss_protection: HeaderText | None = field(name="X-XSS-Protection", default=None)
+    strict_transport_security: HeaderText | None = field(name="Strict-Transport-Security", default=None)
 
 
 class HttpServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,10 +89,18 @@ class HttpServerConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class RateLimit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most one request each `interval`, and `burst` of them at once."""
 
-    #: Time between two requests; 0 is no limit.
-    interval: Duration | NoTime = 0
+    #: Time between two requests in Go's syntax, like 500ms or 1m30s; 0 is no limit.
+    interval: str | int = 0
     #: Requests that may come at once.
     burst: Annotated[int, Meta(ge=0)] = 0
+
+    @property
+    def interval_seconds(self) -> float:
+        """Return the interval. Raises ValueError if it is no duration."""
+        text = str(self.interval)
+        if text != "0" and not _DURATION.fullmatch(text):
+            raise ValueError(f"expected a duration like 500ms, 1s or 1m30s, got {self.interval!r}")
+        return sum(float(number) * _UNIT_SECONDS[unit] for number, unit in _DURATION_PART.findall(text))
 
 
 class WebConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
