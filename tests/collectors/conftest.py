@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from perfloop.stack.process import free_port
+from tests.collectors.recorded_host import RecordedHost, small_host
 from tests.collectors.web_server import WebServer
 
 
@@ -50,3 +51,9 @@ def web_server(server_folder: Path) -> Iterator[WebServer]:
     server.child.wait_ready()
     yield server
     server.child.stop()
+
+
+@pytest.fixture
+def recorded_host(tmp_path: Path) -> RecordedHost:
+    """A small host that is made up; its files may be changed."""
+    return small_host(tmp_path)

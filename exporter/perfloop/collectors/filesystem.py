@@ -1,90 +1,120 @@
-"""Size and free space of the real filesystems of this host, from statvfs.
+"""Size, free space and state of this host's mounted filesystems, from statvfs.
 
-A collector of its own: statvfs of a sick disk may hang, and must not take CPU and memory with it.
+Local ones are asked in the scrape's thread: the kernel answers from memory, and a hand-over takes a hundred times as
+long. Network filesystems and those of other processes (FUSE) may hang: see statvfs.py.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from typing import ClassVar
 
-from perfloop.collectors.kernel import KernelFile
-from perfloop.exposition.block import Block
+from perfloop.collectors.host.family import gauge
+from perfloop.collectors.mounts import Mount, MountTable, measured
+from perfloop.collectors.statvfs import Askers, StatVfs
+from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples, number
-from perfloop.model import Family, MetricType
+from perfloop.model import THIS_HOST, Family, Paths
 
-_OCTAL = re.compile(rb"\\([0-7]{3})")
+# Their statvfs needs neither disk nor network. Types that are not named here are taken to be able to hang.
+LOCAL_TYPES = frozenset(
+    b"bcachefs btrfs erofs exfat ext2 ext3 ext4 f2fs hfs hfsplus jffs2 jfs minix msdos nilfs2 ntfs3 ramfs reiserfs "
+    b"tmpfs ubifs udf vfat xfs zfs".split()
+)
+# What holds nobody's files, or, like overlay, other filesystems' space again.
+NOT_MEASURED = re.compile(
+    rb"autofs|binfmt_misc|bpf|cgroup2?|configfs|debugfs|devpts|devtmpfs|efivarfs|fusectl|fuse\.lxcfs|hugetlbfs|iso9660|"
+    rb"mqueue|nsfs|overlay|proc|procfs|pstore|rpc_pipefs|securityfs|selinuxfs|squashfs|sysfs|tracefs"
+)
+NOT_MEASURED_BELOW = re.compile(
+    rb"/(dev|proc|run/credentials/.+|sys|var/lib/docker/.+|var/lib/containers/storage/.+)($|/)"
+)
+_LABELS = ("device", "mountpoint", "fstype")
 
 
 def _gauge(name: str, text: str) -> Family:
-    labels = ("device", "mountpoint", "fstype")
-    return Family(name=f"perfloop_system_filesystem_{name}", type=MetricType.GAUGE, help=text, labels=labels)
+    return gauge(f"filesystem_{name}", text, *_LABELS)
 
 
+ERROR = _gauge("error", "Whether statvfs failed, or did not answer in time.")
 FAMILIES = (
     _gauge("size_bytes", "Size of the filesystem, f_blocks of statvfs."),
     _gauge("available_bytes", "Space left for unprivileged users, f_bavail of statvfs."),
     _gauge("free_bytes", "Space left for root, f_bfree of statvfs."),
     _gauge("files", "Inodes of the filesystem, f_files of statvfs; none where they are not limited."),
     _gauge("files_free", "Inodes that are left, f_ffree of statvfs; none where they are not limited."),
+    _gauge("read_only", "Whether it is mounted read-only, or became so after an error; from the mount table."),
+    ERROR,
 )
-Mount = tuple[bytes, bytes, bytes]
+_UNKNOWN = (b"",) * (len(FAMILIES) - 1) + (b"1",)
 
 
 class FilesystemCollector:
-    """Asks each filesystem on a block device once, at its first mount point; bind mounts are the same space again."""
+    """Asks each filesystem once, at its first mount point."""
 
     name: ClassVar[str] = "filesystem"
-    may_hang: ClassVar[bool] = True
+    may_hang: ClassVar[bool] = False
     families: ClassVar[tuple[Family, ...]] = FAMILIES
     component: str = ""
 
-    def __init__(self, *, proc: Path = Path("/proc")) -> None:
-        self._types, self._table = KernelFile(proc / "filesystems"), KernelFile(proc / "self" / "mounts")
-        self._seen_table = b""
+    def __init__(
+        self, paths: Paths = THIS_HOST, *, aliases: Aliases | None = None, statvfs: StatVfs = os.statvfs
+    ) -> None:
+        self._table = MountTable(paths.procfs, root=paths.rootfs)
+        self._statvfs, self._askers = statvfs, Askers(statvfs)
+        self._is_portable = not paths.procfs.exists()
+        self._all: list[Mount] = []
         self._mounts: list[Mount] = []
-        self._block = Block(FAMILIES)
+        self._labels: list[tuple[bytes, bytes, bytes]] = []
+        self._block = Block(FAMILIES, aliases=aliases)
 
     def collect(self) -> Samples:
-        """Ask every filesystem; one that refuses has no samples."""
-        table = self._table.read()
-        if table != self._seen_table:
-            self._mounts, self._seen_table = real_mounts(table, self._types.read()), table
-        return self._block.render(self._mounts, map(_sizes, self._mounts))
+        """Ask every filesystem. Raises OSError when there is no table of them."""
+        mounts = _partitions() if self._is_portable else self._table.read()
+        if mounts is not self._all:
+            self._all = mounts
+            self._mounts = measured(mounts, but_types=NOT_MEASURED, but_mountpoints=NOT_MEASURED_BELOW)
+            self._labels = [mount.labels for mount in self._mounts]
+        paths = [self._table.path(mount) for mount in self._mounts]
+        remote = [path for mount, path in zip(self._mounts, paths, strict=True) if mount.fstype not in LOCAL_TYPES]
+        answers = self._askers.ask(remote)
+        rows = [
+            _row(mount, answers[path] if path in answers else self._ask(path))
+            for mount, path in zip(self._mounts, paths, strict=True)
+        ]
+        return self._block.render(self._labels, rows)
 
     def down(self) -> Samples:
         """Return nothing: a filesystem has no `up`."""
         return ()
 
     def close(self) -> None:
-        """Close the files."""
-        self._types.close()
+        """Close the table; threads end when their mounts let them go."""
         self._table.close()
+        self._askers.close()
+
+    def _ask(self, path: bytes) -> os.statvfs_result | None:
+        try:
+            return self._statvfs(path)
+        except (OSError, ValueError):
+            return None
 
 
-def real_mounts(table: bytes, types: bytes) -> list[Mount]:
-    """Return device, mount point and type of each mounted block device; `types` is /proc/filesystems."""
-    # The kernel marks what needs no block device with `nodev`; ZFS is marked so, but is real.
-    real = {line.strip() for line in types.splitlines() if not line.startswith(b"nodev")} | {b"zfs"}
-    mounts: dict[bytes, Mount] = {}
-    for line in table.splitlines():
-        device, mountpoint, fstype = map(_unescape, line.split(b" ")[:3])
-        if fstype in real:
-            mounts.setdefault(device, (device, mountpoint, fstype))
-    return list(mounts.values())
+def _row(mount: Mount, answer: os.statvfs_result | None) -> tuple[bytes, ...]:
+    if answer is None:
+        return _UNKNOWN
+    unit = answer.f_frsize
+    sizes = (answer.f_blocks * unit, answer.f_bavail * unit, answer.f_bfree * unit)
+    files = (answer.f_files, answer.f_ffree) if answer.f_files else (None, None)
+    return (*map(number, (*sizes, *files)), b"1" if mount.read_only else b"0", b"0")
 
 
-def _unescape(field: bytes) -> bytes:
-    return _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), field)
+def _partitions() -> list[Mount]:
+    """Return what psutil knows, where there is no /proc."""
+    import psutil  # noqa: PLC0415 - memory: it is the fallback, and takes 4 MiB
 
-
-def _sizes(mount: Mount) -> tuple[bytes, ...]:
-    try:
-        stat = os.statvfs(mount[1])
-    except OSError:
-        return (b"",) * len(FAMILIES)
-    blocks = (stat.f_blocks, stat.f_bavail, stat.f_bfree)
-    files = (stat.f_files, stat.f_ffree) if stat.f_files else (None, None)
-    return (*(number(count * stat.f_frsize) for count in blocks), *map(number, files))
+    return [
+        Mount(part.device.encode(), os.fsencode(part.mountpoint), part.fstype.encode(), "ro" in part.opts.split(","))
+        for part in psutil.disk_partitions(all=False)
+    ]

@@ -6,7 +6,10 @@ import errno
 import os
 from pathlib import Path
 
-_CHUNK_BYTES = 1 << 16
+# The kernel sets as much memory aside as is asked for.
+_CHUNK_BYTES = 1 << 13
+# It hands out whole lines, a page at a time, and no line is longer: if as much of a page is left, there is no more.
+_LINE_BYTES = 1 << 11
 
 
 class KernelFile:
@@ -22,8 +25,9 @@ class KernelFile:
             if self._fd is None:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             content = os.pread(self._fd, _CHUNK_BYTES, 0)
-            # The kernel hands out a page at a time, however large the buffer is.
-            while more := os.pread(self._fd, _CHUNK_BYTES, len(content)):
+            more = content
+            while len(more) > _LINE_BYTES:
+                more = os.pread(self._fd, _CHUNK_BYTES, len(content))
                 content += more
         except OSError as error:
             # The device is gone; one of the same name may come. Any other error is the kernel's answer.

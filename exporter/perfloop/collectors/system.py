@@ -1,111 +1,102 @@
-"""CPU, memory, swap, disks, load and pressure of this host, read from /proc."""
+"""What the kernel says of this host: CPUs, memory, disks, load, pressure, clock; each subject in a file of host/."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from itertools import chain
-from operator import itemgetter
-from pathlib import Path
-from typing import ClassVar
+import errno
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import ClassVar, Protocol
 
+from perfloop.collectors.host import cpu, disks, identity, load, memory, timex
+from perfloop.collectors.host.family import gauge
+from perfloop.collectors.host.portable import PortableHost
 from perfloop.collectors.kernel import KernelFile
-from perfloop.exposition.block import Block
-from perfloop.exposition.text import Samples, number
-from perfloop.model import Family, MetricType
+from perfloop.collectors.table import Garbled, Survey, Table, excerpt
+from perfloop.exposition.block import Aliases, Block
+from perfloop.exposition.text import Samples
+from perfloop.model import THIS_HOST, Family, Paths
 
-# guest and guest_nice are part of user and nice already: with them the sum over modes would count them twice.
-MODES = (b"user", b"nice", b"system", b"idle", b"iowait", b"irq", b"softirq", b"steal")
-# Partitions are part of their disk, ram and loop devices are no disks: a sum over devices must make sense.
-NOT_A_DISK = re.compile(rb"^(z?ram|loop|fd|sr|(h|s|v|xv)d[a-z]+|nvme\d+n\d+p|mmcblk\d+p)\d+$")
-RESOURCES = ("cpu", "io", "memory")
-_MEMORY_LINE = re.compile(
-    rb"^(MemTotal|MemAvailable|MemFree|Buffers|Cached|SwapTotal|SwapFree): +(\d+) kB$", re.MULTILINE
+logger = logging.getLogger(__name__)
+
+SUCCESS = gauge(
+    "source_success", "Whether a source was read and understood; none for what this kernel does not have.", "source"
 )
-_MEMORY_KEYS = (b"MemTotal", b"MemAvailable", b"MemFree", b"Buffers", b"Cached", b"SwapTotal", b"SwapFree")
-_BOOT_TIME = re.compile(rb"^btime (\d+)$", re.MULTILINE)
-_PRESSURE_TOTAL = re.compile(rb"total=(\d+)")
+# Errors that mean "this kernel does not have it": no such file; pressure that was switched off; no such device.
+_ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP, errno.ENODEV))
 
 
-def _counter(name: str, text: str, *labels: str) -> Family:
-    return Family(name=f"perfloop_system_{name}_total", type=MetricType.COUNTER, help=text, labels=labels)
+class Source(Protocol):
+    """One subject: a file of the kernel, or a call."""
+
+    def read(self) -> Samples:
+        """Return the lines of each family. Raises OSError and Garbled."""
+
+    def close(self) -> None:
+        """Let go of files."""
 
 
-def _gauge(name: str, text: str) -> Family:
-    return Family(name=f"perfloop_system_{name}", type=MetricType.GAUGE, help=text)
+class TableFile:
+    """A file that is one table, or of which the lines with some `keys` are."""
 
+    def __init__(self, file: KernelFile, table: Table, *, keys: Sequence[bytes] = ()) -> None:
+        self._file, self._table, self._keys = file, table, keys
 
-CPU_SECONDS = _counter("cpu_seconds", "Time each CPU spent in each mode, from /proc/stat.", "cpu", "mode")
-BOOT_TIMESTAMP = _gauge("boot_timestamp_seconds", "When this host was booted, btime of /proc/stat.")
-MEMORY = (
-    _gauge("memory_size_bytes", "Memory of this host, MemTotal of /proc/meminfo."),
-    _gauge("memory_available_bytes", "Memory that new work could get without swapping, MemAvailable of /proc/meminfo."),
-    _gauge("memory_free_bytes", "Memory that nothing uses, MemFree of /proc/meminfo."),
-    _gauge("memory_buffers_bytes", "Memory that buffers block devices, Buffers of /proc/meminfo."),
-    _gauge("memory_cached_bytes", "Memory that caches files, Cached of /proc/meminfo."),
-    _gauge("swap_size_bytes", "Swap space of this host, SwapTotal of /proc/meminfo."),
-    _gauge("swap_free_bytes", "Swap space that nothing uses, SwapFree of /proc/meminfo."),
-)
-LOAD = tuple(
-    _gauge(f"load{minutes}", f"Load average over {minutes} min, from /proc/loadavg.") for minutes in (1, 5, 15)
-)
-READ_SECONDS = _counter("disk_read_seconds", "Time that reads took, summed, from /proc/diskstats.", "device")
-WRITE_SECONDS = _counter("disk_write_seconds", "Time that writes took, summed, from /proc/diskstats.", "device")
-IO_SECONDS = _counter("disk_io_seconds", "Time in which the disk was busy, from /proc/diskstats.", "device")
-DISKS = (
-    _counter("disk_reads", "Reads that were completed, from /proc/diskstats.", "device"),
-    _counter("disk_writes", "Writes that were completed, from /proc/diskstats.", "device"),
-    _counter("disk_read_bytes", "Bytes read, from /proc/diskstats.", "device"),
-    _counter("disk_written_bytes", "Bytes written, from /proc/diskstats.", "device"),
-    READ_SECONDS,
-    WRITE_SECONDS,
-    IO_SECONDS,
-)
-WAITING_SECONDS = _counter(
-    "pressure_waiting_seconds", "Time in which some task waited for the resource, from /proc/pressure.", "resource"
-)
-STALLED_SECONDS = _counter(
-    "pressure_stalled_seconds", "Time in which all tasks waited for the resource, from /proc/pressure.", "resource"
-)
-_pick_disk = itemgetter(3, 7, 5, 9, 6, 10, 12)
+    def read(self) -> Samples:
+        """Read the file. Raises OSError and Garbled."""
+        text = self._file.read()
+        return self._table.render(excerpt(text, self._keys) if self._keys else text)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class SystemCollector:
-    """Reads the kernel's own counters; what this kernel does not have (pressure, say) has no samples."""
+    """Reads one source after another; a broken one costs its own samples, an absent one nothing.
+
+    `aliases` and `surveys` (by source) add another exporter's names and what only that one shows.
+    """
 
     name: ClassVar[str] = "system"
     may_hang: ClassVar[bool] = False
     families: ClassVar[tuple[Family, ...]] = (
-        CPU_SECONDS,
-        BOOT_TIMESTAMP,
-        *MEMORY,
-        *LOAD,
-        *DISKS,
-        WAITING_SECONDS,
-        STALLED_SECONDS,
+        *cpu.FAMILIES,
+        *memory.FAMILIES,
+        *disks.FAMILIES,
+        *load.FAMILIES,
+        *identity.FAMILIES,
+        *timex.FAMILIES,
+        SUCCESS,
     )
     component: str = ""
 
-    def __init__(self, *, proc: Path = Path("/proc")) -> None:
-        self._stat, self._meminfo = KernelFile(proc / "stat"), KernelFile(proc / "meminfo")
-        self._loadavg, self._diskstats = KernelFile(proc / "loadavg"), KernelFile(proc / "diskstats")
-        self._pressure = [KernelFile(proc / "pressure" / resource) for resource in RESOURCES]
-        # USER_HZ, the unit of /proc/stat, is 1/100 s wherever Linux and Python run today.
-        self._cpu = Block([CPU_SECONDS], exponents={CPU_SECONDS: -2})
-        self._boot, self._memory, self._load = Block([BOOT_TIMESTAMP]), Block(MEMORY), Block(LOAD)
-        self._disks = Block(DISKS, exponents={READ_SECONDS: -3, WRITE_SECONDS: -3, IO_SECONDS: -3})
-        stall = (WAITING_SECONDS, STALLED_SECONDS)
-        self._stall = Block(stall, exponents=dict.fromkeys(stall, -6))
+    def __init__(
+        self,
+        paths: Paths = THIS_HOST,
+        *,
+        aliases: Aliases | None = None,
+        surveys: Mapping[str, Sequence[Survey]] | None = None,
+    ) -> None:
+        make = _kernel_sources if (paths.procfs / "stat").exists() else _portable_sources
+        self._sources = make(paths, aliases=aliases, surveys=surveys or {})
+        self._labels = [(name,) for name in self._sources]
+        self._healthy = dict.fromkeys(self._sources, True)
+        self._success = Block([SUCCESS], aliases=aliases)
 
     def collect(self) -> Samples:
-        """Read all files."""
-        return chain(
-            self._collect_stat(),
-            self._collect_memory(),
-            self._load.render_row(self._loadavg.read().split()[:3]),
-            self._collect_disks(),
-            self._stall.render([(resource,) for resource in RESOURCES], map(_stall_row, RESOURCES, self._pressure)),
-        )
+        """Read all sources."""
+        samples: list[tuple[Family, bytes]] = []
+        success: list[bytes] = []
+        for name, source in self._sources.items():
+            try:
+                samples += source.read()
+                success.append(b"1")
+                self._healthy[name] = True
+            except (OSError, Garbled) as error:
+                success.append(b"" if isinstance(error, OSError) and error.errno in _ABSENT else b"0")
+                self._note(name, error, absent=not success[-1])
+        return [*samples, *self._success.render_tokens(self._labels, tuple(success))]
 
     def down(self) -> Samples:
         """Return nothing: a host has no `up` of its own."""
@@ -113,38 +104,55 @@ class SystemCollector:
 
     def close(self) -> None:
         """Close the files."""
-        for file in (self._stat, self._meminfo, self._loadavg, self._diskstats, *self._pressure):
-            file.close()
+        for source in self._sources.values():
+            source.close()
 
-    def _collect_stat(self) -> Iterator[tuple[Family, bytes]]:
-        stat = self._stat.read()
-        # The first line sums up the CPUs; sum() can do that.
-        cpus = [line.split() for line in stat[: stat.index(b"\nintr ")].split(b"\n")[1:]]
-        labels = [(cpu[0][3:], mode) for cpu in cpus for mode in MODES]
-        yield from self._cpu.render_tokens(labels, tuple(chain.from_iterable(cpu[1:9] for cpu in cpus)))
-        if found := _BOOT_TIME.search(stat):
-            yield from self._boot.render_row([found[1]])
+    def _note(self, name: str, error: Exception, *, absent: bool) -> None:
+        """Log when a source breaks, not each scrape from then on."""
+        if self._healthy[name] and not absent:
+            logger.warning("source not understood", extra={"source": name, "reason": f"{error}"})
+        self._healthy[name] = absent
 
-    def _collect_memory(self) -> Iterator[tuple[Family, bytes]]:
-        sizes = dict(_MEMORY_LINE.findall(self._meminfo.read()))
-        return self._memory.render_row(
-            [number(int(sizes[key]) * 1024) if key in sizes else b"" for key in _MEMORY_KEYS]
+
+def _kernel_sources(
+    paths: Paths, *, aliases: Aliases | None, surveys: Mapping[str, Sequence[Survey]]
+) -> dict[str, Source]:
+    proc, root = paths.procfs, paths.rootfs
+
+    def table(
+        name: str, survey: Survey, *, name_column: int = 0, separators: bytes = b"", keys: Sequence[bytes] = ()
+    ) -> Source:
+        surveyed = Table(
+            [survey, *surveys.get(name, ())],
+            name_column=name_column,
+            separators=separators,
+            may_be_empty=name == "diskstats",
+            aliases=aliases,
         )
+        return TableFile(KernelFile(proc / name), surveyed, keys=keys)
 
-    def _collect_disks(self) -> Iterator[tuple[Family, bytes]]:
-        disks = [
-            fields for line in self._diskstats.read().splitlines() if not NOT_A_DISK.match((fields := line.split())[2])
-        ]
-        return self._disks.render([(fields[2],) for fields in disks], map(_disk_row, disks))
+    pressure = partial(table, separators=b"=")
+    return {
+        "stat": cpu.StatFile(KernelFile(proc / "stat"), aliases=aliases),
+        "meminfo": table("meminfo", memory.survey_memory),
+        "vmstat": table("vmstat", memory.survey_paging, keys=memory.PAGING_KEYS),
+        "diskstats": table("diskstats", disks.survey_disks(root / "run" / "udev" / "data"), name_column=2),
+        "loadavg": load.LoadFile(KernelFile(proc / "loadavg"), aliases=aliases),
+        **{f"pressure/{name}": pressure(f"pressure/{name}", load.survey_pressure(name)) for name in load.RESOURCES},
+        "sys/fs/file-nr": table("sys/fs/file-nr", load.survey_files, name_column=3),
+        "schedstat": table("schedstat", cpu.survey_schedstat),
+        "uname": identity.Uname(KernelFile(proc / "sys" / "kernel" / "domainname"), aliases=aliases),
+        "os-release": identity.OsRelease([root / "etc" / "os-release", root / "usr/lib/os-release"], aliases=aliases),
+        "time": identity.Now(aliases=aliases),
+        "clocksource": identity.Clocksource(paths.sysfs / "devices" / "system" / "clocksource", aliases=aliases),
+        "timex": timex.Timex(aliases=aliases),
+    }
 
 
-def _disk_row(fields: list[bytes]) -> tuple[bytes, ...]:
-    reads, writes, sectors_read, sectors_written, *times = _pick_disk(fields)
-    return (reads, writes, number(int(sectors_read) * 512), number(int(sectors_written) * 512), *times)
-
-
-def _stall_row(resource: str, file: KernelFile) -> tuple[bytes, bytes]:
-    """Return the microseconds of `some` and of `full`; the latter has no meaning for the CPUs of a whole host."""
-    totals: list[bytes] = _PRESSURE_TOTAL.findall(file.read_or_nothing())
-    waiting, stalled, *_ = (*totals, b"", b"")
-    return waiting, (b"" if resource == "cpu" else stalled)
+def _portable_sources(
+    paths: Paths,  # noqa: ARG001 - psutil knows where to ask
+    *,
+    aliases: Aliases | None,
+    surveys: Mapping[str, Sequence[Survey]],  # noqa: ARG001 - there is no table
+) -> dict[str, Source]:
+    return {"psutil": PortableHost(aliases=aliases), "time": identity.Now(aliases=aliases)}

@@ -20,7 +20,17 @@ from perfloop.model.executions import (
     State,
     Verdict,
 )
-from perfloop.model.measuring import Alias, CatalogueMetric, Direction, Family, MetricType, Sample, Scale
+from perfloop.model.measuring import (
+    THIS_HOST,
+    Alias,
+    CatalogueMetric,
+    Direction,
+    Family,
+    MetricType,
+    Paths,
+    Sample,
+    Scale,
+)
 from perfloop.model.policies import (
     Action,
     Decision,
@@ -36,6 +46,7 @@ from perfloop.model.policies import (
 )
 
 __all__ = [
+    "THIS_HOST",
     "Action",
     "Alert",
     "AlertStatus",
@@ -63,6 +74,7 @@ __all__ = [
     "Mode",
     "Objective",
     "Outcome",
+    "Paths",
     "Phase",
     "Policy",
     "Probe",
