@@ -6,6 +6,7 @@ scripts say, and no service that runs here is touched. It needs no root.
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,8 +16,8 @@ from perfloop.stack.process import SERVER_PATH, Child, free_port
 from perfloop.stack.servers import HOST, http_ready
 
 PEERS = Path(__file__).parents[2] / "build" / "peers"
-# Of node_exporter's collectors, those that read what our system, filesystem and network collectors read.
-NODE_COLLECTORS = ("cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "pressure")
+# node_exporter's leanest comparable set.
+NODE_COLLECTORS = ("cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev", "time", "uname")
 
 
 def find_peer(program: str) -> Path:
@@ -30,31 +31,74 @@ def find_peer(program: str) -> Path:
     return unpacked
 
 
-def node_exporter(folder: Path) -> Child:
-    """node_exporter at its leanest: only comparable collectors, without metrics of itself."""
+def node_exporter(folder: Path, *options: str) -> Child:
+    """node_exporter as it comes, but with as many scrapes at once as are asked for (else it refuses some)."""
     port = free_port()
-    argv = [
-        str(find_peer("prometheus-node-exporter")),
-        "--collector.disable-defaults",
-        *(f"--collector.{name}" for name in NODE_COLLECTORS),
-        "--no-collector.cpu.guest",
-        "--web.disable-exporter-metrics",
-        f"--web.listen-address={HOST}:{port}",
-    ]
+    program = str(find_peer("prometheus-node-exporter"))
     return Child(
         "node_exporter",
-        argv,
+        [program, "--web.max-requests=0", f"--web.listen-address={HOST}:{port}", *options],
         log=folder / "node_exporter.log",
         ready=lambda: http_ready(f"http://{HOST}:{port}/"),
         address=f"{HOST}:{port}",
     )
 
 
-def node_exporter_version() -> str:
-    """Return what it says of itself."""
-    argv = [str(find_peer("prometheus-node-exporter")), "--version"]
-    said = subprocess.run(argv, capture_output=True, text=True, check=True)
-    return (said.stdout + said.stderr).split("version ")[1].split(" ")[0]
+def node_exporter_lean(folder: Path) -> Child:
+    """node_exporter at its leanest: only comparable collectors, without metrics of itself."""
+    collectors = [f"--collector.{name}" for name in NODE_COLLECTORS]
+    return node_exporter(folder, "--collector.disable-defaults", *collectors, "--web.disable-exporter-metrics")
+
+
+def process_exporter(folder: Path, *names: str) -> Child:
+    """process-exporter at its leanest, with one group: the processes of these names, by default of sleep."""
+    port, config = free_port(), folder / "process_exporter.yml"
+    config.write_text(f"process_names: [{{name: watched, comm: [{', '.join(names or ('sleep',))}]}}]\n")
+    program = str(find_peer("prometheus-process-exporter"))
+    return Child(
+        "process_exporter",
+        [
+            *(program, f"-config.path={config}", f"-web.listen-address={HOST}:{port}"),
+            *("-threads=false", "-gather-smaps=false", "-children=false"),
+        ],
+        log=folder / "process_exporter.log",
+        ready=lambda: http_ready(f"http://{HOST}:{port}/"),
+        address=f"{HOST}:{port}",
+    )
+
+
+def redis_exporter(folder: Path, address: str) -> Child:
+    """redis_exporter for one server, as it comes."""
+    port = free_port()
+    argv = [str(find_peer("prometheus-redis-exporter")), f"--redis.addr=redis://{address}"]
+    return Child(
+        "redis_exporter",
+        [*argv, f"--web.listen-address={HOST}:{port}"],
+        log=folder / "redis_exporter.log",
+        ready=lambda: http_ready(f"http://{HOST}:{port}/"),
+        address=f"{HOST}:{port}",
+    )
+
+
+def postgres_exporter(folder: Path, server: str, *options: str) -> Child:
+    """postgres_exporter as it comes, for a PostgreSQL at host:port whose superuser needs no password."""
+    port = free_port()
+    program = str(find_peer("prometheus-postgres-exporter"))
+    dsn = f"postgresql://postgres@{server}/postgres?sslmode=disable"
+    return Child(
+        "postgres_exporter",
+        ["env", f"DATA_SOURCE_NAME={dsn}", program, f"--web.listen-address={HOST}:{port}", *options],
+        log=folder / "postgres_exporter.log",
+        ready=lambda: http_ready(f"http://{HOST}:{port}/"),
+        address=f"{HOST}:{port}",
+    )
+
+
+def peer_version(program: str) -> str:
+    """Return what a peer says of itself."""
+    said = subprocess.run([str(find_peer(program)), "--version"], capture_output=True, text=True, check=False)
+    found = re.search(r"version:?\s+v?([0-9][^\s,]*)", said.stdout + said.stderr)
+    return found[1] if found else "of Debian"
 
 
 def _unpack(package: str, folder: Path) -> None:

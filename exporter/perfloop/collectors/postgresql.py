@@ -6,18 +6,22 @@ The user needs `GRANT pg_monitor`; without it, states, sizes and statements of o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar
+from itertools import chain
+from typing import TYPE_CHECKING, ClassVar
 
 from perfloop.collectors.postgresql_databases import DATABASES, STATEMENTS
 from perfloop.collectors.postgresql_question import Answer, family
 from perfloop.collectors.postgresql_replication import REPLICAS, SLOTS
 from perfloop.collectors.postgresql_server import BUILD_INFO, SERVER
 from perfloop.collectors.postgresql_session import SEARCH_PATH, PostgresqlSession
-from perfloop.collectors.postgresql_settings import SETTINGS_SQL, settings_block
+from perfloop.collectors.postgresql_settings import SETTINGS_SQL, Settings, setting_family
 from perfloop.collectors.postgresql_tables import READABLE, SHOWN, TABLES, TablesOf
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples
 from perfloop.model import Component, Family
+
+if TYPE_CHECKING:
+    from perfloop.collectors.compat.postgres import PostgresCompat
 
 UP = family("up", "Whether the PostgreSQL server answered in time.")
 QUESTIONS = (SERVER, DATABASES, REPLICAS, SLOTS, STATEMENTS)
@@ -49,6 +53,7 @@ class PostgresqlCollector:
         settings: bool = True,
         table_databases: Sequence[str] = (),
         max_tables: int = 100,
+        compat: bool = False,
         search_path: str = SEARCH_PATH,
     ) -> None:
         self.component, fixed = component.name, (component.name,)
@@ -63,8 +68,9 @@ class PostgresqlCollector:
         self._up, self._info = Block([UP], fixed=fixed), Block([BUILD_INFO], fixed=fixed)
         self._answers = [(question, Answer(question, fixed=fixed)) for question in QUESTIONS]
         self._tables = TablesOf(sessions, fixed=fixed, limit=max_tables) if max_tables else None
+        self._compat = _compat(component) if compat else None
         self._wants_settings, self._settings_as_of = settings, b""
-        self._settings: tuple[Block, tuple[bytes, ...]] = (Block([]), ())
+        self._settings: tuple[tuple[Family, bytes], ...] = ()
 
     def collect(self) -> Samples:
         """Ask the server. Raises Unavailable."""
@@ -72,7 +78,7 @@ class PostgresqlCollector:
 
     def down(self) -> Samples:
         """Say that the server is not up."""
-        return self._up.render_row([b"0"])
+        return chain(self._up.render_row([b"0"]), self._compat.down() if self._compat else ())
 
     def close(self) -> None:
         """Close the connections."""
@@ -93,7 +99,10 @@ class PostgresqlCollector:
                 yield from answer.render(self._statements(schema.decode()))
         if self._tables is not None:
             yield from self._tables.samples()
-        yield from self._settings_samples(settings_as_of)
+        if self._compat is not None:
+            yield from self._compat.samples(self._session)
+        if self._wants_settings:
+            yield from self._read_settings(settings_as_of)
 
     def _statements(self, schema: str) -> list[tuple[bytes, ...]]:
         if not self._session.knows(b"pg_stat_statements"):
@@ -101,12 +110,18 @@ class PostgresqlCollector:
             self._session.forget()
         return self._session.rows(STATEMENTS, schema=schema)
 
-    def _settings_samples(self, as_of: bytes) -> Samples:
-        if not self._wants_settings:
-            return ()
-        # The views of settings cost the server as much as all the rest, and they move only when they are loaded.
+    def _read_settings(self, as_of: bytes) -> Samples:
+        # They cost the server as much as all the rest, and move only when they are loaded.
         if as_of != self._settings_as_of:
-            self._settings = settings_block(self._session.ask(SETTINGS_SQL), component=self.component)
+            rows = self._session.ask(SETTINGS_SQL)
+            self._settings = Settings(rows, family=setting_family, fixed=(self.component,)).samples
+            if self._compat is not None:
+                self._settings += self._compat.settings(rows).samples
             self._settings_as_of = as_of
-        block, row = self._settings
-        return block.render_row(row)
+        return self._settings
+
+
+def _compat(component: Component) -> PostgresCompat:
+    from perfloop.collectors.compat.postgres import PostgresCompat  # noqa: PLC0415 - only if it is asked for
+
+    return PostgresCompat(component)

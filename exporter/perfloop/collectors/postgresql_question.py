@@ -46,8 +46,8 @@ class Spread(Struct, frozen=True, kw_only=True):
 class Question(Struct, frozen=True, kw_only=True):
     """One statement: expressions, of which `keys` label its rows, and `source`, all that follows the expressions.
 
-    `notes` are for the collector, and not shown. `{optional}` in the source becomes the joins of those views that not
-    every server has.
+    `notes` are for the collector, and not shown. `before` is a WITH. `{optional}` in the source becomes the joins of
+    those views that not every server has.
     """
 
     keys: tuple[str, ...]
@@ -55,6 +55,7 @@ class Question(Struct, frozen=True, kw_only=True):
     source: str
     spreads: tuple[Spread, ...] = ()
     notes: tuple[str, ...] = ()
+    before: str = ""
     optional: Mapping[str, str] = {}
 
     @property
@@ -68,7 +69,7 @@ class Question(Struct, frozen=True, kw_only=True):
         spread = [sql if _exists(sql, columns) else "NULL" for spread in self.spreads for sql in spread.sql.values()]
         shown = ",\n  ".join(f"coalesce(({sql})::text, '')" for sql in (*self.notes, *self.keys, *values, *spread))
         joins = "\n".join(join for view, join in self.optional.items() if view.encode() in columns)
-        return f"SELECT {shown}\n{self.source.replace('{optional}', joins)}"
+        return f"{self.before}\nSELECT {shown}\n{self.source.replace('{optional}', joins)}"
 
 
 class Answer:

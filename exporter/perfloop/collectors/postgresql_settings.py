@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from perfloop.collectors.postgresql_question import Row
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import number
 from perfloop.model import Family, MetricType
 
-# What this session itself has set says nothing of the server: there the value that it would return to.
-SETTINGS_SQL = """
+# What this session itself has set says nothing of the server: there the value that it would return to. What is of a
+# transaction says nothing but how we ask.
+SETTINGS_SQL = r"""
 SELECT name, CASE WHEN source = 'session' THEN reset_val ELSE setting END, coalesce(unit, ''), short_desc
-  FROM pg_settings WHERE vartype IN ('bool', 'integer', 'real') ORDER BY name"""
+  FROM pg_settings WHERE vartype IN ('bool', 'integer', 'real') AND name NOT LIKE 'transaction\_%' ORDER BY name"""
 PREFIX = "perfloop_postgresql_setting_"
 
 _UNIT = re.compile(r"(\d*)(\w+)")
@@ -35,20 +36,26 @@ _NO_NAME = re.compile(r"[^a-z0-9_]")
 _RESERVED = re.compile(r"_(?:count|sum|bucket|total|info)$")
 
 
-def settings_block(rows: Iterable[Row], *, component: str) -> tuple[Block, tuple[bytes, ...]]:
-    """Return a block with a family for each setting, and its row."""
-    found: dict[str, tuple[Family, bytes]] = {}
-    for name, setting, unit, text in (tuple(field.decode("utf-8", "replace") for field in row) for row in rows):
-        suffix, token = in_base_unit(setting, unit)
-        full_name = PREFIX + _RESERVED.sub(r"\g<0>_value", _NO_NAME.sub("_", name.lower())) + suffix
-        family = Family(
-            name=full_name,
-            type=MetricType.GAUGE,
-            help=f"The setting {name}: {text.rstrip('.')}. -1 and 0 mean what they mean there.",
-            labels=("component",),
-        )
-        found.setdefault(full_name, (family, token))
-    return Block([family for family, _ in found.values()], fixed=(component,)), tuple(t for _, t in found.values())
+class Settings:
+    """The settings as they stood when they were read; their lines are rendered once."""
+
+    def __init__(self, rows: Iterable[Row], *, family: Callable[[str, str, str], Family], fixed: Sequence[str]) -> None:
+        found: dict[Family, bytes] = {}
+        for name, setting, unit, text in (tuple(field.decode("utf-8", "replace") for field in row) for row in rows):
+            suffix, token = in_base_unit(setting, unit)
+            found.setdefault(family(name, suffix, text), token)
+        self.samples = tuple(Block(list(found), fixed=fixed).render_row(list(found.values())))
+
+
+def setting_family(name: str, suffix: str, text: str) -> Family:
+    """Return our family of a setting, by its name, the unit at its end, and what the server says of it."""
+    plain = _RESERVED.sub(r"\g<0>_value", _NO_NAME.sub("_", name.lower()))
+    return Family(
+        name=f"{PREFIX}{plain}{suffix}",
+        type=MetricType.GAUGE,
+        help=f"The setting {name}: {text.rstrip('.')}. -1 and 0 mean what they mean there.",
+        labels=("component",),
+    )
 
 
 def in_base_unit(setting: str, unit: str) -> tuple[str, bytes]:

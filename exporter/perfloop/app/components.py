@@ -1,0 +1,54 @@
+"""From a section of `components` to the collectors that measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from perfloop.app.recipe import Recipe
+from perfloop.collectors import COLLECTORS
+from perfloop.collectors.postgresql_statements import PostgresqlStatements
+from perfloop.collectors.queries import QueriesCollector
+from perfloop.collectors.queries_result import Column, Query, Statements
+from perfloop.config.schema import ComponentSection
+from perfloop.config.schema.components import QuerySection
+from perfloop.model import Component, MetricType
+
+# Who runs the statements of `queries`, by driver.
+STATEMENTS: Mapping[str, Callable[[Component], Statements]] = {"postgresql": PostgresqlStatements}
+
+
+def measure(section: ComponentSection, component: Component, *, compat: frozenset[str]) -> Iterator[Recipe]:
+    """Say which collectors measure a component, and how to make each."""
+    yield Recipe(COLLECTORS[section.driver], component, **_options(section, compat=compat))
+    if section.queries:
+        queries = tuple(query_of(query) for query in section.queries)
+        yield Recipe(QueriesCollector, component, queries, connect=STATEMENTS[section.driver])
+
+
+def query_of(section: QuerySection) -> Query:
+    """Return a query as its collector takes it."""
+    return Query(
+        name=section.name,
+        sql=section.sql,
+        labels=section.labels,
+        values=tuple(
+            Column(name=name, type=MetricType(value.type), help=value.help) for name, value in section.values.items()
+        ),
+        min_interval_seconds=section.min_interval_seconds,
+        max_rows=section.max_rows,
+        timeout_seconds=section.timeout_seconds,
+    )
+
+
+def _options(section: ComponentSection, *, compat: frozenset[str]) -> dict[str, Any]:
+    """Return what a driver's collector takes besides the component."""
+    if section.driver == "postgresql":
+        return {
+            "timeout_seconds": section.timeout_seconds,
+            "settings": section.settings,
+            "table_databases": section.tables.databases,
+            "max_tables": section.tables.max_tables,
+            "compat": "postgres" in compat,
+        }
+    return {}
