@@ -19,7 +19,7 @@ def families(page: str | bytes) -> tuple[Foreign, ...]:
     return parse(page if isinstance(page, bytes) else page.encode(), max_series=1000, default_help="Somebody's.")
 
 
-def merged(*pages: str, taken: frozenset[str] = frozenset()) -> Merged:
+def merged(*pages: str, taken: frozenset[str] = frozenset()) -> Merged[str]:
     return merge([(str(i), families(page)) for i, page in enumerate(pages)], taken=taken)
 
 

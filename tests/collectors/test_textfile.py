@@ -324,7 +324,7 @@ def test_node_exporter_shows_the_same_samples_of_the_same_files(tmp_path: Path, 
         return {
             (name, frozenset((label, text) for label, text in labels if text)): str(value)
             for (name, labels), value in page._values.items()
-            if not name.startswith(("perfloop_", "node_exporter_", "node_scrape_"))
+            if not name.startswith(("perfloop_", "node_exporter_", "node_scrape_", "promhttp_"))
         }
 
     assert comparable(ours) == comparable(theirs)

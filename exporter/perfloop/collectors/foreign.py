@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 from perfloop.exposition.parse import Foreign, sample_names
 from perfloop.model import Family, MetricType
 
+Source = TypeVar("Source", bound=Hashable)
 OWN_PREFIX = "perfloop_"
 _GROUPED = (MetricType.HISTOGRAM, MetricType.SUMMARY)
 _TOTAL, _CREATED = "_total", "_created"
@@ -26,11 +28,11 @@ class Names(Struct):
     written: frozenset[str] = frozenset()
 
 
-class Merged(Struct, frozen=True, kw_only=True):
+class Merged(Struct, Generic[Source], frozen=True, kw_only=True):
     """What of several sources can stand on one page, and why the other sources cannot."""
 
     samples: tuple[tuple[Family, bytes], ...]
-    refused: dict[str, str]
+    refused: dict[Source, str]
     names: frozenset[str]
 
 
@@ -96,12 +98,14 @@ class _Merge:
         return None
 
 
-def merge(sources: Iterable[tuple[str, Sequence[Foreign]]], *, taken: frozenset[str] = frozenset()) -> Merged:
+def merge(
+    sources: Iterable[tuple[Source, Sequence[Foreign]]], *, taken: frozenset[str] = frozenset()
+) -> Merged[Source]:
     """Put sources together, the first ones first; where two do not agree, the later one is refused as a whole.
 
     `taken` are the names that are on the page already. Of two HELP texts the first one counts.
     """
-    merged, refused = _Merge(taken), {}
+    merged, refused = _Merge(taken), dict[Source, str]()
     for source, families in sources:
         problem = merged.add(families)
         if problem:

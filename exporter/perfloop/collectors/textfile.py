@@ -91,7 +91,8 @@ class TextfileCollector:
         self._max_file_bytes, self._max_series = max_file_bytes, max_series
         self._names, self._clock = names or Names(), clock
         self._files: dict[str, _File] = {}
-        self._merged, self._shown = merge(()), list[tuple[str, tuple[Foreign, ...]]]()
+        self._shown: list[tuple[str, tuple[Foreign, ...]]] = []
+        self._merged = merge(self._shown)
         self._readable, self._left_out = Block([READABLE]), Block([LEFT_OUT])
         self._block = Block(OF_FILES)
         self._compat = (Block([NODE_ERROR]), Block([NODE_MODIFIED])) if compat else None
