@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -15,6 +16,7 @@ from perfloop.collectors.probing import (
     TIMEOUT_SECONDS,
     Attempts,
     Deadline,
+    Found,
     Outcome,
     ProbeFailed,
     Reason,
@@ -92,7 +94,7 @@ def ask(question: Question, deadline: Deadline, *, resolv_conf: Path = Path("/et
     """Ask the servers in turn until one answers, and judge what it says."""
     try:
         servers = [split_address(question.server)] if question.server else _system_servers(resolv_conf)
-        addresses = [(str(resolve(host, port)[0][1][0]), port) for host, port in servers]
+        addresses = [resolve(host, port, kind=socket.SOCK_DGRAM)[0] for host, port in servers]
         started_at = time.perf_counter()
         answer = _ask(question, addresses, deadline)
         seconds = time.perf_counter() - started_at
@@ -110,7 +112,7 @@ def _system_servers(resolv_conf: Path) -> list[tuple[str, int]]:
     return [(host, _PORT) for host in _NAMESERVER.findall(text)] or [("127.0.0.1", _PORT)]
 
 
-def _ask(question: Question, addresses: list[tuple[str, int]], deadline: Deadline) -> Message:
+def _ask(question: Question, addresses: list[Found], deadline: Deadline) -> Message:
     """Return the first answer; each server gets its share of the time. Raises ProbeFailed."""
     try:
         from dns.exception import DNSException, Timeout  # noqa: PLC0415 - 8 MB, only if configured
@@ -123,35 +125,43 @@ def _ask(question: Question, addresses: list[tuple[str, int]], deadline: Deadlin
         query = make_query(question.name, question.record_type, use_edns=0, payload=1232)
     except (DNSException, ValueError) as error:
         raise ProbeFailed(Reason.DNS, f"{question.name}: {error}") from error
-    for i, (host, port) in enumerate(addresses):
+    for i, address in enumerate(addresses):
         seconds = deadline.left_seconds() / (len(addresses) - i)
         try:
-            return _exchange(query, host, port, Deadline(seconds))
+            return _exchange(query, address, Deadline(seconds))
         except (Timeout, TimeoutError):
             failure = deadline.passed()
         except (DNSException, OSError, ValueError, EOFError) as error:
-            failure = ProbeFailed(Reason.CONNECT, f"{host}: {type(error).__name__}: {error}")
+            failure = ProbeFailed(Reason.CONNECT, f"{address[1][0]}: {error}")
     raise failure
 
 
-def _exchange(query: Message, host: str, port: int, deadline: Deadline) -> Message:
+def _exchange(query: Message, server: Found, deadline: Deadline) -> Message:
     from dns.message import Truncated  # noqa: PLC0415 - 8 MB, only if configured
     from dns.query import tcp, udp  # noqa: PLC0415 - 8 MB, only if configured
 
-    try:
-        # What is not an answer to this question from this server is not listened to.
-        return udp(
-            query,
-            host,
-            deadline.left_seconds(),
-            port,
-            ignore_unexpected=True,
-            ignore_errors=True,
-            ignore_trailing=True,
-            raise_on_truncation=True,
-        )
-    except Truncated:
-        return tcp(query, host, deadline.left_seconds(), port, ignore_trailing=True)
+    family, address = server
+    host, port = str(address[0]), int(str(address[1]))
+    with socket.socket(family, socket.SOCK_DGRAM) as connection:
+        connection.settimeout(0)
+        # Only a connected socket hears that nobody listens there.
+        connection.connect(address)
+        try:
+            seconds = deadline.left_seconds()
+            # What is not an answer to this question from this server is not listened to.
+            return udp(
+                query,
+                host,
+                seconds,
+                port,
+                ignore_unexpected=True,
+                ignore_errors=True,
+                ignore_trailing=True,
+                raise_on_truncation=True,
+                sock=connection,
+            )
+        except Truncated:
+            return tcp(query, host, deadline.left_seconds(), port, ignore_trailing=True)
 
 
 def _judge(answer: Message, question: Question) -> ProbeFailed | None:
