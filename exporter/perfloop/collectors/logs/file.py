@@ -68,21 +68,22 @@ class LogFile:
 
     def is_at(self, position: Position) -> bool:
         """Say whether this is the file that was read up to a position: the same one, or a copy of it."""
-        same = self.identity == (position.device, position.inode)
-        if not same and position.head_bytes < _MIN_HEAD_BYTES:
-            return False
-        long_enough = self._archive is not None or os.fstat(self._fd).st_size >= position.offset
-        return long_enough and _hash(self._read(position.head_bytes, 0)) == position.head
+        if self.identity == (position.device, position.inode):
+            fits = os.fstat(self._fd).st_size >= position.offset
+        else:
+            # A copy may be shorter than what was read: it was made before the last lines came.
+            fits = position.head_bytes >= _MIN_HEAD_BYTES
+        return fits and fingerprint(self._read(position.head_bytes, 0)) == position.head
 
-    def fingerprint(self) -> str:
-        """Return what tells this file from others, and from a later one with the same inode."""
-        return f"{self.identity[1]}:{_hash(self._read(_HEAD_BYTES, 0))}"
+    def head(self) -> bytes:
+        """Return the file's beginning, which tells it from others: log lines have a time."""
+        return self._read(_HEAD_BYTES, 0)
 
     def remember_head(self) -> None:
         """Take more of the file's beginning into its position, while there is little of it."""
         if self.position.head_bytes < _HEAD_BYTES:
-            head = self._read(_HEAD_BYTES, 0)
-            self.position = replace(self.position, head_bytes=len(head), head=_hash(head))
+            head = self.head()
+            self.position = replace(self.position, head_bytes=len(head), head=fingerprint(head))
 
     def skip_to_end(self) -> None:
         """Go behind the last whole line that is there now."""
@@ -149,13 +150,18 @@ def matching(path: Path, position: Position) -> LogFile | None:
     return None
 
 
-def fingerprint_of(path: Path) -> str:
-    """Return the fingerprint of a file, or nothing if it cannot be read."""
+def head_of(path: Path) -> bytes:
+    """Return the beginning of a file, or nothing if it cannot be read."""
     try:
         with closing(LogFile(path)) as file:
-            return file.fingerprint()
+            return file.head()
     except (OSError, Unavailable):
-        return ""
+        return b""
+
+
+def fingerprint(head: bytes) -> str:
+    """Return a hash of a file's beginning: what stands in a log belongs to its users, and is not stored."""
+    return blake2b(head, digest_size=8).hexdigest()
 
 
 def _open(path: Path) -> int:
@@ -165,7 +171,3 @@ def _open(path: Path) -> int:
         return fd
     os.close(fd)
     raise Unavailable(f"{path} is no file")
-
-
-def _hash(head: bytes) -> str:
-    return blake2b(head, digest_size=8).hexdigest()

@@ -9,20 +9,23 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from perfloop.collectors.logs.file import LogFile, Position, fingerprint_of, matching
+from perfloop.collectors.logs.file import LogFile, Position, fingerprint, head_of, matching
 from perfloop.errors import Unavailable
 from perfloop.protocols import Clock
 
 # Servers write to a renamed file until they have opened the new one; Apache's old children for as long as they live.
 _DRAIN_SECONDS = 300
 _MAX_SIBLINGS = 200
+# The kernel's time of files lags behind the clock, by a tick.
+_CLOCK_SLACK_SECONDS = 1
 
 
 class Followed(Struct, frozen=True, kw_only=True):
-    """Where a log stands: the files that may still have lines, oldest first, and the rotated ones that are done."""
+    """Where a log stands: the files that may still have lines, oldest first, and the hashes of rotated ones."""
 
     positions: tuple[Position, ...] = ()
     known: tuple[str, ...] = ()
+    looked_at: float = 0.0
 
 
 class Events(Struct, kw_only=True):
@@ -45,13 +48,15 @@ class Tail:
         self._path, self._from_start, self._clock = path, from_start, clock
         self._files: list[LogFile] = []
         self._known: set[str] = set()
+        self._looked_at = self._folder_changed_at = 0.0
         self._is_rotated = _rotated_name(path.name)
         self._events = Events()
 
     @property
     def followed(self) -> Followed:
         """What `resume` needs to go on from here."""
-        return Followed(positions=tuple(file.position for file in self._files), known=tuple(sorted(self._known)))
+        positions = tuple(file.position for file in self._files)
+        return Followed(positions=positions, known=tuple(sorted(self._known)), looked_at=self._looked_at)
 
     @property
     def lag_bytes(self) -> int:
@@ -60,7 +65,7 @@ class Tail:
 
     def begin(self) -> None:
         """Start on a log that was never read: at its end, or at its beginning."""
-        self._known = self._fingerprints()
+        self._known, self._looked_at = self._fingerprints(), self._clock()
         if not self._from_start and self._path.exists():
             file = LogFile(self._path)
             file.skip_to_end()
@@ -69,7 +74,7 @@ class Tail:
 
     def resume(self, followed: Followed) -> None:
         """Go on where another process stopped."""
-        self._known = set(followed.known)
+        self._known, self._looked_at = set(followed.known), followed.looked_at
         for position in followed.positions:
             file = self._find(position)
             if file is not None:
@@ -81,14 +86,18 @@ class Tail:
         """Open what is new at the path. Raises OSError if there is nothing to read at all."""
         for file in list(self._files):
             self._check_truncated(file)
+        folder_changed_at = _modified_at(self._path.parent)
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - as cheap as it gets
-            if (status.st_dev, status.st_ino) not in {file.identity for file in self._files}:
+            if _identity(self._path) not in self._identities():
                 self._open_next()
         except FileNotFoundError:
             # Between the renaming and the new file there is none; the old one is still written to.
             if not self._files:
                 raise
+        now = self._clock()
+        if folder_changed_at != self._folder_changed_at or now - folder_changed_at < _CLOCK_SLACK_SECONDS:
+            self._open_missed()
+        self._folder_changed_at, self._looked_at = folder_changed_at, now
 
     def blocks(self, *, most_bytes: int) -> Iterator[bytes]:
         """Return whole lines of all files, the oldest first."""
@@ -127,22 +136,36 @@ class Tail:
             self._files.insert(len(self._files) - 1, copy)
         self._events.lost += copy is None
         self._events.rotations += 1
-        self._known = self._fingerprints()
 
     def _open_next(self) -> None:
-        """Open the new file at the path, and before it those that came and were renamed since the last look."""
+        """Open the new file at the path."""
         newest = LogFile(self._path)
         self._events.rotations += bool(self._files)
+        self._files.append(newest)
+
+    def _open_missed(self) -> None:
+        """Open rotated files that came and got their lines all since the last look; nobody saw them at the path."""
+        at = max(0, len(self._files) - 1)
         for path in sorted(self._siblings(), key=_modified_at):
-            if path.suffix == ".gz" or fingerprint_of(path) in self._known:
+            # Older lines are old files that were unpacked or copied by somebody.
+            if path.suffix == ".gz" or _modified_at(path) < self._looked_at - _CLOCK_SLACK_SECONDS:
                 continue
             file = _opened(path)
-            if file is not None and file.identity not in {newest.identity, *self._identities()}:
-                self._files.append(file)
-            elif file is not None:
+            if file is None:
+                continue
+            if self._is_new(file):
+                self._files.insert(at, file)
+                at += 1
+            else:
                 file.close()
-        self._files.append(newest)
         self._known = self._fingerprints()
+
+    def _is_new(self, file: LogFile) -> bool:
+        """Say whether a rotated file is none that was read, none that is open, and no copy of one."""
+        head = file.head()
+        if not head or file.identity in self._identities() or fingerprint(head) in self._known:
+            return False
+        return not any(other.head().startswith(head) for other in self._files)
 
     def _find(self, position: Position) -> LogFile | None:
         """Return the file that was read up to a position, or a copy of it, whatever its name is now."""
@@ -159,7 +182,7 @@ class Tail:
             idle = self._clock() - file.modified_at > _DRAIN_SECONDS
             if file.exhausted and (file.finished or idle):
                 self._events.unended_lines += file.unended_lines + bool(file.lag_bytes)
-                self._known.add(file.fingerprint())
+                self._known.add(fingerprint(file.head()))
                 self._files.remove(file)
                 file.close()
 
@@ -167,7 +190,8 @@ class Tail:
         return {file.identity for file in self._files}
 
     def _fingerprints(self) -> set[str]:
-        return {fingerprint_of(path) for path in self._siblings() if path.suffix != ".gz"}
+        heads = [head_of(path) for path in self._siblings() if path.suffix != ".gz"]
+        return {fingerprint(head) for head in heads if head}
 
     def _siblings(self) -> list[Path]:
         """Return the rotated files beside the log, those first that were written to last."""
