@@ -15,7 +15,8 @@ def check_access_log(document: Document, sections: Collectors) -> None:
         path = f"collectors.access_log.files[{i}]"
         _check_format(document, path, log)
         if log.component in seen:
-            document.report(f"{path}.component", f"there is a log of {log.component!r} already; each needs a name")
+            expected = f"there is a log of {log.component!r} already; each needs a name of its own"
+            document.report(f"{path}.component", expected)
         seen.add(log.component)
         if len(set(log.routes)) < len(log.routes):
             document.report(f"{path}.routes", "expected each route once")

@@ -1,8 +1,8 @@
 """Whether a regular expression of the user's is safe to run on lines that strangers can shape.
 
-`re` backtracks: `(a+)+` takes for ever on 40 bytes, and nothing can interrupt it. So an expression may hold no
-repetition within a repetition, and only one may be able to match what comes after it, like `.*`: a line of the longest
-length then takes milliseconds. In `[^ ]+ "[^"]*" [0-9]+` there is none.
+`re` backtracks: `(a+)+` takes for ever on 40 bytes, `.*,.*` the square of the line's length, and nothing can interrupt
+it, nor can another thread run meanwhile. So an expression may hold no repetition within a repetition, and none that can
+match what comes after it: then each line is read once. `[^ ]+ "[^"]*" [0-9]+` is one, and `*+` makes one.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from typing import Any
 
 from perfloop.collectors.logs.formats import FIELDS
 
-# As many repetitions as may be able to match what follows them: `.*` costs the square of the line's length.
-_MAX_AMBIGUOUS = 1
 # As often as `?` may be able to match what follows it: each one doubles the ways.
 _MAX_AMBIGUOUS_OPTIONS = 4
 _MAX_COPIES = 20
@@ -50,13 +48,14 @@ def _danger(items: Sequence[Item]) -> str | None:
     if any(kind in _REFUSED or (kind is op.SUBPATTERN and value[1]) for kind, value in everything):
         return "back references, look-arounds and flags are not allowed, as strangers shape the lines"
     for kind, value in everything:
-        if kind in _REPEATS and _varies(list(value[2])) and (value[0] != value[1] or value[1] > _MAX_COPIES):
+        many = kind in _REPEATS and value[1] > 1 and (value[0] != value[1] or value[1] > _MAX_COPIES)
+        if many and _varies(list(value[2])):
             return "a repetition within a repetition is not allowed, as some line would take it for ever"
-    ambiguous = [repeat for repeat, following in _repetitions(items, None) if _is_ambiguous(repeat, following)]
+    ambiguous = [repeat for repeat, following in _repetitions(items, []) if _is_ambiguous(repeat, following)]
     options = sum(value[1] == 1 for _, value in ambiguous)
-    if len(ambiguous) - options > _MAX_AMBIGUOUS or options > _MAX_AMBIGUOUS_OPTIONS:
+    if len(ambiguous) > options or options > _MAX_AMBIGUOUS_OPTIONS:
         return (
-            "only one repetition may be able to match what follows it (like .*), as some line would take it very long"
+            "no repetition may be able to match what follows it, like .* does; [^ ]* before a blank, or [^ ]*+, cannot"
         )
     return None
 
@@ -83,47 +82,54 @@ def _varies(body: Sequence[Item]) -> bool:
     return any(kind is op.BRANCH or (kind in _REPEATS and value[0] != value[1]) for kind, value in _all(body))
 
 
-def _repetitions(items: Sequence[Item], after: Item | None) -> Iterator[tuple[Item, Item | None]]:
+def _repetitions(items: Sequence[Item], after: Sequence[Item]) -> Iterator[tuple[Item, Sequence[Item]]]:
     """Return each repetition whose number varies, and what follows it; those in `{3}` three times."""
-    items = [item for item in items if item[0] is not op.AT]
-    for item, following in zip(items, [*items[1:], after], strict=True):
+    for i, item in enumerate(items):
         kind, value = item
-        copies = 1
+        following, copies = [*items[i + 1 :], *after], 1
         if kind in _REPEATS and value[0] != value[1]:
             yield item, following
         elif kind in _REPEATS:
             copies = value[1]
         for body in _bodies(kind, value):
-            found = list(_repetitions(body, following))
+            found = list(_repetitions(body, [*body, *following] if copies > 1 else following))
             yield from found * copies
 
 
-def _is_ambiguous(repeat: Item, following: Item | None) -> bool:
+def _is_ambiguous(repeat: Item, following: Sequence[Item]) -> bool:
     """Say whether a repetition can match the beginning of what comes after it."""
     kind, value = repeat
-    if kind is op.POSSESSIVE_REPEAT or following is None:
-        return False
-    return bool(_bytes_of(list(value[2])[:1]) & _bytes_of([following]))
+    return kind is not op.POSSESSIVE_REPEAT and bool(_first(list(value[2])) & _first(following))
 
 
-def _bytes_of(items: Sequence[Item]) -> frozenset[int]:
-    """Return the bytes with which an item can begin; all of them where that is not plain."""
-    if len(items) != 1:
-        return _ALL
-    kind, value = items[0]
+def _first(items: Sequence[Item]) -> frozenset[int]:
+    """Return the bytes with which items in a row can begin; none if they can only be empty."""
+    found = frozenset[int]()
+    for kind, value in items:
+        if kind is op.AT:
+            continue
+        found |= _first_of(kind, value)
+        if not _may_be_empty(kind, value):
+            return found
+    return found
+
+
+def _first_of(kind: Any, value: Any) -> frozenset[int]:  # noqa: ANN401 - what `re` makes of it
     if kind is op.LITERAL:
         return frozenset([value])
     if kind is op.NOT_LITERAL:
         return _ALL - {value}
-    if kind is op.SUBPATTERN:
-        return _bytes_of(list(value[3])[:1])
-    if kind in _REPEATS and value[0] > 0:
-        return _bytes_of(list(value[2])[:1])
-    if kind is op.BRANCH:
-        return frozenset().union(*(_bytes_of(list(branch)[:1]) for branch in value[1]))
     if kind is op.IN:
         return _class(value)
-    return _ALL
+    bodies = _bodies(kind, value)
+    return frozenset().union(*map(_first, bodies)) if bodies else _ALL
+
+
+def _may_be_empty(kind: Any, value: Any) -> bool:  # noqa: ANN401 - what `re` makes of it
+    if kind is op.AT or (kind in _REPEATS and value[0] == 0):
+        return True
+    bodies = _bodies(kind, value)
+    return any(all(_may_be_empty(*item) for item in body) for body in bodies)
 
 
 def _class(members: Sequence[Item]) -> frozenset[int]:
