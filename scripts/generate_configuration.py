@@ -77,8 +77,13 @@ def page() -> str:
     parts = [INTRODUCTION]
     for struct, path in places.items():
         level = "##" if re.sub(r"\[\]|\.NAME$", "", path) in Config.__struct_fields__ else "###"
-        parts += [f"{level} {path}", "", _docstring(struct), "", *_table(struct, told[struct.__name__], places), ""]
+        parts += [f"{level} {path}", "", _docstring(struct), "", *_table(struct, _told(struct, told), places), ""]
     return "\n".join(parts)
+
+
+def _told(struct: type[Struct], told: Mapping[str, dict[str, str]]) -> dict[str, str]:
+    """Return the sentences of a struct's fields, also of those that it inherits."""
+    return {key: text for base in reversed(struct.__mro__) for key, text in told.get(base.__name__, {}).items()}
 
 
 def _table(struct: type[Struct], told: Mapping[str, str], places: Mapping[type[Struct], str]) -> list[str]:

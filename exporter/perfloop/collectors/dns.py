@@ -115,8 +115,8 @@ def _system_servers(resolv_conf: Path) -> list[tuple[str, int]]:
 def _ask(question: Question, addresses: list[Found], deadline: Deadline) -> Message:
     """Return the first answer; each server gets its share of the time. Raises ProbeFailed."""
     try:
-        from dns.exception import DNSException, Timeout  # noqa: PLC0415 - 8 MB, only if configured
-        from dns.message import make_query  # noqa: PLC0415 - 8 MB, only if configured
+        from dns.exception import DNSException, Timeout  # noqa: PLC0415 - 5 MB, only if configured
+        from dns.message import make_query  # noqa: PLC0415 - 5 MB, only if configured
     except ModuleNotFoundError as error:
         raise ProbeFailed(Reason.DNS, "dnspython is missing; type: pip install 'perfloop[dns]'") from error
 
@@ -137,8 +137,8 @@ def _ask(question: Question, addresses: list[Found], deadline: Deadline) -> Mess
 
 
 def _exchange(query: Message, server: Found, deadline: Deadline) -> Message:
-    from dns.message import Truncated  # noqa: PLC0415 - 8 MB, only if configured
-    from dns.query import tcp, udp  # noqa: PLC0415 - 8 MB, only if configured
+    from dns.message import Truncated  # noqa: PLC0415 - 5 MB, only if configured
+    from dns.query import tcp, udp  # noqa: PLC0415 - 5 MB, only if configured
 
     family, address = server
     host, port = str(address[0]), int(str(address[1]))
@@ -166,11 +166,11 @@ def _exchange(query: Message, server: Found, deadline: Deadline) -> Message:
 
 def _judge(answer: Message, question: Question) -> ProbeFailed | None:
     """Return what is wrong with an answer. The alias on the way to a record is no answer itself."""
-    from dns.exception import DNSException  # noqa: PLC0415 - 8 MB, only if configured
-    from dns.rcode import NOERROR, to_text  # noqa: PLC0415 - 8 MB, only if configured
-    from dns.rdata import from_text as record_from_text  # noqa: PLC0415 - 8 MB, only if configured
-    from dns.rdataclass import IN  # noqa: PLC0415 - 8 MB, only if configured
-    from dns.rdatatype import from_text  # noqa: PLC0415 - 8 MB, only if configured
+    from dns.exception import DNSException  # noqa: PLC0415 - 5 MB, only if configured
+    from dns.rcode import NOERROR, to_text  # noqa: PLC0415 - 5 MB, only if configured
+    from dns.rdata import from_text as record_from_text  # noqa: PLC0415 - 5 MB, only if configured
+    from dns.rdataclass import IN  # noqa: PLC0415 - 5 MB, only if configured
+    from dns.rdatatype import from_text  # noqa: PLC0415 - 5 MB, only if configured
 
     if answer.rcode() != NOERROR:
         return ProbeFailed(Reason.ANSWER, f"the server says {to_text(answer.rcode())}")
