@@ -61,7 +61,7 @@ class Query(Struct, frozen=True, kw_only=True):
         kept = f" Asked at most every {self.min_interval_seconds:g} s." if self.min_interval_seconds else ""
         return tuple(
             Family(
-                name=_metric_name(self.name, column),
+                name=metric_name(self.name, column.name, column.type),
                 type=column.type,
                 help=f"{column.help or column.name}, query {self.name} of perfloop.yml.{kept}",
                 labels=("component", *self.labels),
@@ -150,7 +150,7 @@ def label_of(value: object) -> str:
     return str(value)
 
 
-def _metric_name(query: str, column: Column) -> str:
-    name = f"perfloop_query_{query}_{column.name}"
-    missing = column.type is MetricType.COUNTER and not name.endswith("_total")
-    return f"{name}_total" if missing else name
+def metric_name(query: str, column: str, kind: MetricType) -> str:
+    """Return the name of a column's metric; a counter's ends in `_total`, whatever the column's does."""
+    name = f"perfloop_query_{query}_{column}"
+    return f"{name}_total" if kind is MetricType.COUNTER and not name.endswith("_total") else name

@@ -10,6 +10,7 @@ from perfloop.config.names import check_known
 from perfloop.config.policies import check_policies
 from perfloop.config.probes import check_probes, probe_secrets
 from perfloop.config.process import check_process
+from perfloop.config.queries import check_queries
 from perfloop.config.reader import Document
 from perfloop.config.schema import AlertThreshold, Config, Secret
 from perfloop.rules.catalogue import catalogue
@@ -41,6 +42,7 @@ def check(document: Document, config: Config) -> None:
     for path, secret in probe_secrets(config).items():
         _check_secret(document, path, secret)
     check_process(document, config)
+    check_queries(document, config)
     check_policies(document, config, metrics)
 
 
