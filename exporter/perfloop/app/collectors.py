@@ -13,6 +13,7 @@ from perfloop.app.targets import fetch_of, question_of, trust_of
 from perfloop.collectors import COLLECTORS
 from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.application import ApplicationCollector
+from perfloop.collectors.cgroup import CgroupCollector
 from perfloop.collectors.compat import node
 from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.dns import DnsCollector
@@ -48,6 +49,7 @@ def build_collectors(
     sections = config.collectors
     return [
         *_system(sections, paths=paths, compat=compat),
+        *_cgroup(sections, paths=paths),
         *_network(sections, base=base),
         *_process(sections, base=base),
         *_application(sections, base=base, environ=environ),
@@ -72,6 +74,11 @@ def _system(sections: Collectors, *, paths: Paths, compat: frozenset[str]) -> It
     aliases, surveys = (node.ALIASES, node.SURVEYS) if "node" in compat else ({}, {})
     yield Recipe(SystemCollector, paths, aliases=aliases, surveys=surveys)
     yield Recipe(FilesystemCollector, paths, aliases=aliases)
+
+
+def _cgroup(sections: Collectors, *, paths: Paths) -> Iterator[Recipe]:
+    if sections.cgroup.enabled:
+        yield Recipe(CgroupCollector, sections.cgroup.groups, paths)
 
 
 def _network(sections: Collectors, *, base: Path) -> Iterator[Recipe]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.application import ApplicationCollector
+from perfloop.collectors.cgroup import CgroupCollector
 from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.dns import DnsCollector
 from perfloop.collectors.exporter import ExporterCollector
@@ -29,6 +30,7 @@ COLLECTORS = {
     for collector in (
         SystemCollector,
         FilesystemCollector,
+        CgroupCollector,
         NetworkCollector,
         ProcessCollector,
         ConnectCollector,

@@ -12,7 +12,7 @@ from perfloop.config.schema.base import Count, Section
 from perfloop.config.schema.network import NetworkCollector
 from perfloop.config.schema.probes import Probing
 from perfloop.config.schema.process import ProcessCollector
-from perfloop.config.schema.system import SystemCollector
+from perfloop.config.schema.system import CgroupCollector, SystemCollector
 
 
 class Collectors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +27,8 @@ class Collectors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     max_series_per_family: Count = 10_000
     #: The host: CPUs, memory, filesystems, disks, load, pressure.
     system: SystemCollector = field(default_factory=SystemCollector)
+    #: Control groups: the exporter's own, and those that are named.
+    cgroup: CgroupCollector = field(default_factory=CgroupCollector)
     #: Network devices, and the time to connect to targets.
     network: NetworkCollector = field(default_factory=NetworkCollector)
     #: Watched groups of processes.

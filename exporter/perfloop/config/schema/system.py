@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from perfloop.config.schema.base import Section
+
+GroupPath = Annotated[
+    str,
+    Meta(
+        pattern=r"^(?!.*(^|/)\.\.?(/|$))[^/\s]+(/[^/\s]+)*$",
+        description="the path of a control group below its tree, without a / in front: system.slice/nginx.service",
+    ),
+]
 
 
 class SystemCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The host's CPUs, memory, filesystems, disks, load and pressure."""
+    """The host's CPUs, memory, filesystems, disks, load, pressure and clock."""
 
     #: Whether it measures.
     enabled: bool = True
+
+
+class CgroupCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Limits, use and throttling of control groups, versions 1 and 2."""
+
+    #: Whether it measures.
+    enabled: bool = True
+    #: Groups besides the exporter's own, as paths: `system.slice/nginx.service`.
+    groups: tuple[GroupPath, ...] = ()
