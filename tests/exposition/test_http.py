@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 
 import pytest
@@ -117,10 +118,8 @@ def test_a_url_of_any_form_has_a_path(url: bytes, path: str) -> None:
 @given(st.binary())
 @example(b"GET /?%ff=%00 HTTP/1.1\r\n\r\n")
 def test_a_reader_knows_no_error_but_a_bad_request(data: bytes) -> None:
-    try:
+    with suppress(BadRequestError):
         feed(RequestReader(), data, size_bytes=7)
-    except BadRequestError as error:
-        assert error.status >= HTTPStatus.BAD_REQUEST
 
 
 @st.composite

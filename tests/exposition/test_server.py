@@ -9,14 +9,13 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from http import HTTPStatus
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from perfloop.exposition.http import BadRequestError, Request, RequestReader, Response
+from perfloop.exposition.http import Request, Response
 from perfloop.exposition.http import gzip as compress
 from perfloop.exposition.server import Server
 from tests.support import eventually
@@ -209,12 +208,6 @@ def test_garbage_never_hurts_the_next_client(shared: Running, data: bytes) -> No
         read_all(client)
 
     assert shared.get("/a") == b"GET /a"
-
-
-@given(st.binary())
-def test_a_reader_knows_no_error_but_a_bad_request(data: bytes) -> None:
-    with suppress(BadRequestError):
-        RequestReader().feed(data)
 
 
 def test_a_client_that_does_not_read_blocks_nobody(shared: Running) -> None:

@@ -149,6 +149,8 @@ class Connection:
             if self._reader.requests:
                 self._request = self._reader.requests.popleft()
                 self._give(guarded(partial(self._handler, self._request)))
+            elif self._refused and self._refused.told:
+                self._drain_for_a_while()
             elif self._refused:
                 self._respond(error_response(self._refused.status, detail=self._refused.detail), keep_alive=False)
             elif self._ended:
@@ -191,14 +193,18 @@ class Connection:
         self._request, self.finished, self._used = None, True, True
         now = time.monotonic()
         if refusal:
-            self._transport.end_writing()
-            self._draining, self.due_at = True, now + DRAIN_SECONDS
+            self._drain_for_a_while()
         elif self._closing:
             self.close()
         elif self._reader.midway:
             self.due_at = now + self._request_seconds
         else:
             self.due_at = (now + IDLE_SECONDS) // _IDLE_GRID_SECONDS * _IDLE_GRID_SECONDS
+
+    def _drain_for_a_while(self) -> None:
+        """Close, but not before the client had time to read: what it sent and we did not read would cut that off."""
+        self._transport.end_writing()
+        self._draining, self.due_at = True, time.monotonic() + DRAIN_SECONDS
 
 
 def guarded(call: Callable[[], T]) -> T | Response:

@@ -25,11 +25,11 @@ MIN_GZIP_BYTES = 1024
 
 
 class BadRequestError(PerfloopError):
-    """The client's bytes are no request that we accept; `status` says why, perhaps with a detail."""
+    """The client's bytes are no request that we accept; `status` says why, unless the client was told otherwise."""
 
-    def __init__(self, status: HTTPStatus, *, detail: str = "") -> None:
+    def __init__(self, status: HTTPStatus, *, detail: str = "", told: bool = False) -> None:
         super().__init__(status.phrase)
-        self.status, self.detail = status, detail
+        self.status, self.detail, self.told = status, detail, told
 
 
 class Request(Struct, frozen=True, kw_only=True):

@@ -6,11 +6,13 @@ Between requests nothing is done: the process sleeps until a client or a deadlin
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import resource
 import select
 import socket
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -19,6 +21,8 @@ from functools import partial
 from perfloop.exposition.connection import REQUEST_SECONDS, Connection, Deferred, Handler, Headers
 from perfloop.exposition.http import MAX_BODY_BYTES, RequestReader
 from perfloop.exposition.transport import Transport
+
+logger = logging.getLogger(__name__)
 
 __all__ = ["BACKLOG", "MAX_CONNECTIONS", "Deferred", "Handler", "Server"]
 
@@ -59,6 +63,8 @@ class Server:
         self._due_at = self._answer_at = self._listen_at = math.inf
         self._calls: deque[Callable[[], None]] = deque()
         self._woken = self._stopped = False
+        # Who wakes the server after its end must not write to what has the same number by then.
+        self._waking = threading.RLock()
         self._wakeup = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll = select.epoll()
         self._epoll.register(self._wakeup, select.EPOLLIN)
@@ -70,7 +76,9 @@ class Server:
 
     def wake(self) -> None:
         """Have the deferred answers looked at."""
-        os.eventfd_write(self._wakeup, 1)
+        with self._waking:
+            if not self._epoll.closed:
+                os.eventfd_write(self._wakeup, 1)
 
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call something in the server's own thread."""
@@ -95,8 +103,9 @@ class Server:
             self._close(connection)
         for listener in self._listeners:
             listener.close()
-        self._epoll.close()
-        os.close(self._wakeup)
+        with self._waking:
+            self._epoll.close()
+            os.close(self._wakeup)
 
     def _stop(self) -> None:
         self._stopped = True
@@ -180,7 +189,12 @@ class Server:
         self._due_at = min(self._due_at, connection.due_at)
 
     def _advance(self, connection: Connection) -> None:
-        connection.on_ready()
+        try:
+            connection.on_ready()
+        except Exception:
+            # A bug that one client finds must not be the end of all others' scrapes.
+            logger.exception("connection failed")
+            connection.close()
         self._settle(connection)
 
     def _settle(self, connection: Connection) -> None:

@@ -117,10 +117,13 @@ class TlsTransport(Transport):
         self._secured = context.wrap_socket(client, server_side=True, do_handshake_on_connect=False)
         super().__init__(self._secured)
         self._allowed_sans = allowed_sans
-        self._shaken = self._plain = False
+        # Raw is what comes before and after TLS, or instead of it.
+        self._shaken = self._raw = False
 
     def read(self) -> bytes | None:
-        """Return what has arrived, nothing at the end, None if it is not there yet. Raises OSError."""
+        """Return what has arrived, nothing at the end, None if it is not there yet. Raises OSError, BadRequestError."""
+        if self._raw:
+            return super().read()
         self.interest = select.EPOLLIN
         try:
             if not self._shaken:
@@ -131,17 +134,10 @@ class TlsTransport(Transport):
         except ssl.SSLWantWriteError:
             self.interest = select.EPOLLOUT
             return None
-        except ssl.SSLError as error:
-            if self._shaken or error.reason != "HTTP_REQUEST":
-                raise
-            self._plain = True
-            raise BadRequestError(HTTPStatus.BAD_REQUEST, detail="this port speaks HTTPS") from error
 
     def write(self, data: memoryview) -> memoryview:
         """Send what the client takes now and return the rest. Raises OSError."""
         try:
-            if self._plain:
-                return data[socket.socket.send(self.client, data) :]
             return super().write(data)
         except ssl.SSLWantWriteError:
             self.interest = select.EPOLLOUT
@@ -152,6 +148,7 @@ class TlsTransport(Transport):
     def end_writing(self) -> None:
         """Say that nothing more comes; what still arrives is not decrypted any more."""
         self._say_goodbye()
+        self._raw = True
         super().end_writing()
 
     def close(self) -> None:
@@ -160,12 +157,26 @@ class TlsTransport(Transport):
         super().close()
 
     def _shake_hands(self) -> None:
-        self._secured.do_handshake()
+        try:
+            self._secured.do_handshake()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except ssl.SSLError as error:
+            # OpenSSL has told the client, unless that does not speak TLS at all.
+            self._drop_tls()
+            told = error.reason != "HTTP_REQUEST"
+            raise BadRequestError(HTTPStatus.BAD_REQUEST, detail="this port speaks HTTPS", told=told) from error
         self._shaken = True
         if self._allowed_sans and not self._allowed_sans & alternative_names(self._secured.getpeercert()):
-            raise ConnectionAbortedError("the client's certificate has none of the allowed names")
+            raise BadRequestError(HTTPStatus.FORBIDDEN, detail="your certificate has none of the allowed names")
+
+    def _drop_tls(self) -> None:
+        """Go on with the bare socket."""
+        self._raw = True
+        self.client = socket.socket(fileno=self._secured.detach())
+        self.client.settimeout(0)
 
     def _say_goodbye(self) -> None:
-        if self._shaken and not self._plain:
+        if self._shaken and not self._raw:
             with suppress(OSError, ValueError):
                 self._secured.unwrap()
