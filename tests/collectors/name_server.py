@@ -28,10 +28,7 @@ class NameServer:
     """Listens on UDP and TCP with one port. `silent.test.` and `nonsense.test.` are what they say."""
 
     def __init__(self) -> None:
-        self._udp, self._tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
-        self._udp.bind(("127.0.0.1", 0))
-        self._tcp.bind(self._udp.getsockname())
-        self._tcp.listen()
+        self._udp, self._tcp = _one_port_for_both()
         self.address = f"127.0.0.1:{self._udp.getsockname()[1]}"
         self.asked: list[str] = []
         for serve in (self._serve_udp, self._serve_tcp):
@@ -77,6 +74,21 @@ class NameServer:
                     self.asked.append(f"tcp {query.question[0].name.to_text()}")
                     wire = _answer(query, most_bytes=65535)
                     client.sendall(len(wire).to_bytes(2, "big") + wire)
+
+
+def _one_port_for_both() -> tuple[socket.socket, socket.socket]:
+    """Return a bound UDP socket and a listening TCP socket; the first port that is free for one may not be for both."""
+    while True:
+        udp, tcp = socket.socket(type=socket.SOCK_DGRAM), socket.socket()
+        tcp.bind(("127.0.0.1", 0))
+        try:
+            udp.bind(tcp.getsockname())
+        except OSError:
+            udp.close()
+            tcp.close()
+            continue
+        tcp.listen()
+        return udp, tcp
 
 
 def _answer(query: dns.message.Message, *, most_bytes: int) -> bytes:

@@ -73,6 +73,14 @@ def test_a_server_without_tls_is_a_failure_without_an_end(web_server: WebServer)
     assert EXPIRY not in page_of(collector.down()).names()
 
 
+def test_a_version_that_is_too_old_is_a_failure(web_server: WebServer) -> None:
+    old, new = (Trust(verify=False, minimum_version=version) for version in ("1.2", "1.3"))
+    TlsCollector("web", web_server.expired, trust=old).collect()
+
+    with pytest.raises(Unavailable, match="PROTOCOL_VERSION"):
+        TlsCollector("web", web_server.expired, trust=new).collect()
+
+
 def test_a_silent_server_is_given_up(black_hole: str) -> None:
     collector = TlsCollector("web", black_hole, timeout_seconds=0.1)
     started_at = time.monotonic()

@@ -48,6 +48,7 @@ http {{
   server {{
     listen 127.0.0.1:{http};
     listen 127.0.0.1:{good} ssl;
+    ssl_protocols TLSv1.2 TLSv1.3;
     ssl_certificate {folder}/chain.pem; ssl_certificate_key {folder}/server.key;
     location / {{ return 200 "all is well\\n"; }}
     location /204 {{ return 204; }}
@@ -72,6 +73,7 @@ http {{
   }}
   server {{
     listen 127.0.0.1:{expired} ssl;
+    ssl_protocols TLSv1.2;
     ssl_certificate {folder}/expired.pem; ssl_certificate_key {folder}/server.key;
     location / {{ return 200 "all is well\\n"; }}
   }}

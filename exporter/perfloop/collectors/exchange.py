@@ -124,11 +124,11 @@ class _Received(io.RawIOBase):
 def _talk(wire: Wire, asked: Asked, deadline: Deadline, *, max_body_bytes: int) -> tuple[HTTPResponse, bytes]:
     from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - 5 MB, only if configured
 
-    client = HTTPConnection(*_host_and_port(asked.url))
-    client.sock = cast("socket.socket", wire)
-    # Only a port that the scheme does not imply stands in the header Host.
-    client.default_port = 443 if asked.url.scheme == "https" else 80
     try:
+        client = HTTPConnection(*_host_and_port(asked.url))
+        client.sock = cast("socket.socket", wire)
+        # Only a port that the scheme does not imply stands in the header Host.
+        client.default_port = 443 if asked.url.scheme == "https" else 80
         target = asked.url._replace(scheme="", netloc="", fragment="").geturl() or "/"
         client.request(asked.method, target, body=asked.body or None, headers=dict(asked.headers))
         answer = client.getresponse()
