@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import psycopg2
 import pytest
 
 from perfloop.collectors.pgbouncer import PgbouncerCollector
+from perfloop.collectors.pgbouncer_shows import DATABASES
 from perfloop.errors import Unavailable
 from perfloop.model import Component
-from perfloop.stack.process import Child
+from perfloop.stack import servers
+from perfloop.stack.process import Child, free_port
 from tests.collectors.pages import Page, lint, page_of
 from tests.support import eventually
 
@@ -89,6 +93,76 @@ def test_the_console_itself_is_left_out(collector: PgbouncerCollector) -> None:
 
     for name in ("clients_active", "pool_size", "queries_total"):
         assert "pgbouncer" not in page.labels(f"perfloop_pgbouncer_{name}", "database")
+
+
+def test_limits_are_those_of_the_configuration(collector: PgbouncerCollector) -> None:
+    page = page_of(collector.collect())
+
+    assert page.value("perfloop_pgbouncer_max_clients", component="pool") == 200
+    assert "perfloop_pgbouncer_max_user_connections" not in page.names(), "0 is no limit, not none allowed"
+    assert page.value("perfloop_pgbouncer_clients_connected", component="pool") >= 1
+    assert re.fullmatch(r"[0-9.]+", *page.labels("perfloop_pgbouncer_build_info", "version"))
+
+
+def test_a_user_that_may_only_read_statistics_is_enough(server_folder: Path, postgresql: Child) -> None:
+    child = servers.pgbouncer(
+        server_folder,
+        port=free_port(),
+        database_port=int(postgresql.address.rpartition(":")[2]),
+        settings={"stats_users": "watcher", "admin_users": ""},
+        name="pgbouncer-stats",
+    )
+    child.start()
+    child.wait_ready()
+    collector = PgbouncerCollector(
+        Component(name="pool", driver="pgbouncer", address=child.address, user="watcher", password="unused")
+    )
+
+    page = page_of(collector.collect())
+    collector.close()
+    child.stop()
+
+    assert page.value("perfloop_pgbouncer_up", component="pool") == 1
+    assert page.value("perfloop_pgbouncer_max_clients", component="pool") == 200
+
+
+@pytest.mark.parametrize(
+    ("row", "token"),
+    [
+        pytest.param({"name": "x", "reserve_pool": 5}, b"5", id="until 1.23"),
+        pytest.param({"name": "x", "reserve_pool_size": 6}, b"6", id="since 1.24"),
+        pytest.param({"name": "x", "reserve_pool_size": None}, b"", id="not said"),
+        pytest.param({"name": "x"}, b"", id="not there"),
+    ],
+)
+def test_columns_are_found_by_their_names_in_any_version(row: dict[str, object], token: bytes) -> None:
+    place = [family.name for family in DATABASES.columns].index("perfloop_pgbouncer_reserve_pool_size")
+
+    assert DATABASES.row(row)[place] == token
+
+
+def test_a_restart_costs_one_page_at_most(server_folder: Path, postgresql: Child) -> None:
+    child = servers.pgbouncer(
+        server_folder,
+        port=free_port(),
+        database_port=int(postgresql.address.rpartition(":")[2]),
+        name="pgbouncer-restarted",
+    )
+    child.start()
+    child.wait_ready()
+    collector = PgbouncerCollector(component(child.address))
+    page_of(collector.collect())
+    child.stop()
+    child.start()
+    child.wait_ready()
+
+    with pytest.raises(Unavailable):
+        collector.collect()
+    page = page_of(collector.collect())
+    collector.close()
+    child.stop()
+
+    assert page.value("perfloop_pgbouncer_up", component="pool") == 1
 
 
 def test_a_dead_pgbouncer_is_unavailable(dead_address: str) -> None:

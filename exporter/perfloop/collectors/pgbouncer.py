@@ -1,46 +1,33 @@
-"""Pools and traffic of a PgBouncer, from the SHOW commands of its admin console."""
+"""Pools, traffic, databases and limits of a PgBouncer, from the SHOW commands of its admin console."""
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
+from perfloop.collectors.pgbouncer_shows import (
+    ADMIN_DATABASE,
+    CONFIG,
+    DATABASES,
+    LISTS,
+    MAX_WAIT,
+    POOLS,
+    STATS,
+    Show,
+    family,
+)
 from perfloop.collectors.session import Session
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Component, Family, MetricType
 
-ADMIN_DATABASE = "pgbouncer"
-
-
-def _family(name: str, text: str, *labels: str) -> Family:
-    kind = MetricType.COUNTER if name.endswith("_total") else MetricType.GAUGE
-    return Family(name=f"perfloop_pgbouncer_{name}", type=kind, help=text, labels=("component", *labels))
-
-
-UP = _family("up", "Whether the admin console of PgBouncer answered in time.")
-POOLS = (
-    _family("clients_active", "Clients with a server connection or idle, cl_active of SHOW POOLS.", "database", "user"),
-    _family(
-        "clients_waiting", "Clients waiting for a server connection, cl_waiting of SHOW POOLS.", "database", "user"
-    ),
-    _family("servers_active", "Server connections in use, sv_active of SHOW POOLS.", "database", "user"),
-    _family("servers_idle", "Server connections ready for use, sv_idle of SHOW POOLS.", "database", "user"),
-    _family(
-        "max_wait_seconds", "How long the first waiting client has waited, maxwait of SHOW POOLS.", "database", "user"
-    ),
+UP = family("up", "Whether the admin console of PgBouncer answered in time.")
+BUILD_INFO = Family(
+    name="perfloop_pgbouncer_build_info",
+    type=MetricType.INFO,
+    help="PgBouncer's version, SHOW VERSION.",
+    labels=("component", "version"),
 )
-POOL_SIZE = _family("pool_size", "Server connections a pool may open, pool_size of SHOW DATABASES.", "database")
-TRAFFIC_COLUMNS = (
-    ("transactions_total", "total_xact_count", "Transactions pooled"),
-    ("queries_total", "total_query_count", "Queries pooled"),
-    ("received_bytes_total", "total_received", "Bytes received from clients"),
-    ("sent_bytes_total", "total_sent", "Bytes sent to clients"),
-    ("transaction_seconds_total", "total_xact_time", "Time spent in transactions"),
-    ("query_seconds_total", "total_query_time", "Time spent in queries"),
-    ("client_wait_seconds_total", "total_wait_time", "Time that clients waited for a server connection"),
-)
-TRAFFIC = tuple(_family(name, f"{text}, {column} of SHOW STATS.", "database") for name, column, text in TRAFFIC_COLUMNS)
 
 
 class PgbouncerCollector:
@@ -48,30 +35,28 @@ class PgbouncerCollector:
 
     name: ClassVar[str] = "pgbouncer"
     may_hang: ClassVar[bool] = True
-    families: ClassVar[tuple[Family, ...]] = (UP, *POOLS, POOL_SIZE, *TRAFFIC)
+    families: ClassVar[tuple[Family, ...]] = (
+        UP,
+        BUILD_INFO,
+        MAX_WAIT,
+        *(family for show in (POOLS, DATABASES, STATS, LISTS, CONFIG) for family in show.columns),
+    )
 
     def __init__(self, component: Component) -> None:
-        self.component = component.name
+        self.component, fixed = component.name, (component.name,)
         self._session = Session(component, database=ADMIN_DATABASE)
-        fixed = (component.name,)
-        self._up, self._pools = Block([UP], fixed=fixed), Block(POOLS, fixed=fixed)
-        self._sizes = Block([POOL_SIZE], fixed=fixed)
-        microseconds = {family: -6 for family in TRAFFIC if family.name.endswith("_seconds_total")}
-        self._traffic = Block(TRAFFIC, fixed=fixed, exponents=microseconds)
+        self._up, self._info = Block([UP], fixed=fixed), Block([BUILD_INFO], fixed=fixed)
+        self._max_wait = Block([MAX_WAIT], fixed=fixed)
+        # Times are in microseconds there.
+        microseconds = {family: -6 for family in STATS.columns if family.name.endswith("_seconds_total")}
+        self._blocks = {
+            show.command: Block(tuple(show.columns), fixed=fixed, exponents=microseconds)
+            for show in (POOLS, DATABASES, STATS, LISTS, CONFIG)
+        }
 
     def collect(self) -> Samples:
         """Ask the console. Raises Unavailable."""
-        pools = self._show("POOLS", "database")
-        databases = self._show("DATABASES", "name")
-        traffic = self._show("STATS", "database")
-        return chain(
-            self._up.render_row([b"1"]),
-            self._pools.render([(row["database"], row["user"]) for row in pools], map(_pool_row, pools)),
-            self._sizes.render(
-                [(row["name"],) for row in databases], [(number(row["pool_size"]),) for row in databases]
-            ),
-            self._traffic.render([(row["database"],) for row in traffic], map(_traffic_row, traffic)),
-        )
+        return list(self._collect())
 
     def down(self) -> Samples:
         """Say that PgBouncer is not up."""
@@ -81,14 +66,33 @@ class PgbouncerCollector:
         """Close the connection."""
         self._session.close()
 
-    def _show(self, what: str, name_column: str) -> list[dict[str, Any]]:
-        return [row for row in self._session.rows(f"SHOW {what}") if row[name_column] != ADMIN_DATABASE]
+    def _collect(self) -> Iterator[tuple[Family, bytes]]:
+        yield from self._up.render_row([b"1"])
+        versions = [(row["version"].removeprefix("PgBouncer ").split(" ")[0],) for row in self._rows("VERSION")]
+        yield from self._info.render(versions, [(b"1",) for _ in versions])
+        pools = self._table(POOLS)
+        yield from self._show(POOLS, pools)
+        yield from self._max_wait.render([_key(POOLS, row) for row in pools], [_waited(row) for row in pools])
+        for show in (DATABASES, STATS):
+            yield from self._show(show, self._table(show))
+        # These two have a name and a value in each row.
+        for show in (LISTS, CONFIG):
+            values = dict(tuple(row.values())[:2] for row in self._rows(show.command))
+            yield from self._show(show, [values])
+
+    def _show(self, show: Show, rows: list[dict[str, Any]]) -> Samples:
+        return self._blocks[show.command].render([_key(show, row) for row in rows], [show.row(row) for row in rows])
+
+    def _table(self, show: Show) -> list[dict[str, Any]]:
+        return [row for row in self._rows(show.command) if row[show.keys[0]] != ADMIN_DATABASE]
+
+    def _rows(self, what: str) -> list[dict[str, Any]]:
+        return self._session.rows(f"SHOW {what}")
 
 
-def _pool_row(row: dict[str, Any]) -> tuple[bytes, ...]:
-    counts = (row["cl_active"], row["cl_waiting"], row["sv_active"], row["sv_idle"])
-    return (*map(number, counts), number(row["maxwait"] + row["maxwait_us"] / 1e6))
+def _key(show: Show, row: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(str(row[key]) for key in show.keys)
 
 
-def _traffic_row(row: dict[str, Any]) -> tuple[bytes, ...]:
-    return tuple(number(int(row[column])) for _, column, _ in TRAFFIC_COLUMNS)
+def _waited(row: dict[str, Any]) -> tuple[bytes]:
+    return (number(row["maxwait"] + row.get("maxwait_us", 0) / 1e6),)
