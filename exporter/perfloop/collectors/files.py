@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Two writes within one tick of the kernel's clock have the same time; a file this young may still change unseen.
 _SETTLED_NANOSECONDS = 100_000_000
-Version = tuple[int, int, int, int]
+Version = tuple[int, int, int, int, int]
 
 
 class Entry(Struct, frozen=True, kw_only=True):
@@ -48,12 +48,20 @@ def _entry(found: os.DirEntry[str]) -> Entry:
 
 
 def version_of(status: os.stat_result) -> Version:
-    """Return what tells one content of a path from the next."""
-    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev
+    """Return what tells one content of a path from the next; the time of writing is its first part.
+
+    That one can be set to whatever one likes, as `cp -p` does; the last one, the time of any change, cannot.
+    """
+    return status.st_mtime_ns, status.st_size, status.st_ino, status.st_dev, status.st_ctime_ns
 
 
-def read_whole(path: str, *, max_bytes: int) -> tuple[bytes, Version | None]:
-    """Return the content of a regular file and its version, or none of a file so young that it is to be read again.
+def settled(version: Version) -> Version | None:
+    """Return the version, or none of a file so young that it is to be read again."""
+    return version if time.time_ns() - version[-1] > _SETTLED_NANOSECONDS else None
+
+
+def read_whole(path: str, *, max_bytes: int) -> tuple[bytes, Version]:
+    """Return the content of a regular file and its version.
 
     Raises OSError, and Unavailable when it is no file, too large, or was written meanwhile.
     """
@@ -71,4 +79,4 @@ def read_whole(path: str, *, max_bytes: int) -> tuple[bytes, Version | None]:
         version = version_of(status)
         if version != version_of(os.fstat(descriptor)) or len(content) != status.st_size:
             raise Unavailable("was written while it was read")
-    return content, version if time.time_ns() - status.st_mtime_ns > _SETTLED_NANOSECONDS else None
+    return content, version

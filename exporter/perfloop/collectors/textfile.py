@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from perfloop.collectors.files import Entry, Version, list_files, read_whole, version_of
+from perfloop.collectors.files import Entry, Version, list_files, read_whole, settled, version_of
 from perfloop.collectors.foreign import Names, merge
 from perfloop.errors import PerfloopError
 from perfloop.exposition.block import Block
@@ -187,7 +187,8 @@ def _read(entry: Entry, *, max_bytes: int, max_series: int) -> _File:
     version = None
     text = f"Read from {entry.label.rpartition('/')[2]}."
     try:
-        content, version = read_whole(entry.path, max_bytes=max_bytes)
+        content, read = read_whole(entry.path, max_bytes=max_bytes)
+        version = settled(read)
         families = parse(content, max_series=max_series, default_help=text)
     except OSError as error:
         return _File(problem=error.strerror or type(error).__name__)
