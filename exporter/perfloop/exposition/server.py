@@ -186,7 +186,8 @@ class Server:
         self._on_ready[number] = partial(self._advance, connection)
         self._epoll.register(number, select.EPOLLIN)
         self._watched[number] = select.EPOLLIN
-        self._due_at = min(self._due_at, connection.due_at)
+        # The request is there already, most often; and who is known to wait for an answer is not closed to make room.
+        self._advance(connection)
 
     def _advance(self, connection: Connection) -> None:
         try:
