@@ -10,6 +10,7 @@ from pathlib import Path
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from perfloop.app.probe import FAMILIES as PROBE_FAMILIES
 from perfloop.collectors import COLLECTORS
 from perfloop.collectors.guard import FAMILIES
 from perfloop.model import (
@@ -71,8 +72,8 @@ forgets nothing; deliveries and reloads are counted from the start of the proces
 def page() -> str:
     """Return the document."""
     collectors = [_section(name, collector.families) for name, collector in COLLECTORS.items()]
-    about = _section("about collectors", FAMILIES)
-    return "\n".join([INTRODUCTION + _catalogue(), EXPORTER, *collectors, about, OPTIMIZER, _table(_optimizer())])
+    collectors += [_section("about collectors", FAMILIES), _section("on /probe", PROBE_FAMILIES)]
+    return "\n".join([INTRODUCTION + _catalogue(), EXPORTER, *collectors, OPTIMIZER, _table(_optimizer())])
 
 
 def _catalogue() -> str:

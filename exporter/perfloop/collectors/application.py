@@ -66,6 +66,7 @@ class ApplicationCollector:
 
     def collect(self) -> Samples:
         """Probe once. Raises Unavailable when there is no answer."""
+        self._attempts.begin()
         outcome = fetch(self._url, self._wanted, Deadline(self._timeout_seconds))
         self._count(outcome)
         return self._samples(up=outcome.failure is None, status=outcome.status)
@@ -84,7 +85,7 @@ class ApplicationCollector:
         if outcome.seconds is not None:
             for phase, seconds in outcome.phases.items():
                 self._phases[phase] += seconds
-        self._attempts.count(outcome)
+        self._attempts.end(outcome)
 
     def _samples(self, *, up: bool, status: int | None) -> Samples:
         return (

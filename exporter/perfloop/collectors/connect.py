@@ -39,7 +39,8 @@ class ConnectCollector:
 
     def collect(self) -> Samples:
         """Connect once. Raises Unavailable when the target does not accept."""
-        self._attempts.count(connect(self._address, Deadline(self._timeout_seconds)))
+        self._attempts.begin()
+        self._attempts.end(connect(self._address, Deadline(self._timeout_seconds)))
         return self._attempts.samples(up=True)
 
     def down(self) -> Samples:

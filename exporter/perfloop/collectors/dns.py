@@ -78,8 +78,9 @@ class DnsCollector:
 
     def collect(self) -> Samples:
         """Ask once. Raises Unavailable when no server answers."""
+        self._attempts.begin()
         outcome = ask(self._question, Deadline(self._timeout_seconds), resolv_conf=self._resolv_conf)
-        self._attempts.count(outcome)
+        self._attempts.end(outcome)
         return self._attempts.samples(up=outcome.failure is None)
 
     def down(self) -> Samples:

@@ -41,10 +41,10 @@ class PingCollector:
 
     def collect(self) -> Samples:
         """Ping once. Raises Unavailable when no answer comes."""
+        self._attempts.begin()
         deadline = Deadline(self._timeout_seconds)
-        self._attempts.count(
-            ping(self._host, ip_version=self._ip_version, sequence=self._attempts.tried, deadline=deadline)
-        )
+        outcome = ping(self._host, ip_version=self._ip_version, sequence=self._attempts.tried, deadline=deadline)
+        self._attempts.end(outcome)
         return self._attempts.samples(up=True)
 
     def down(self) -> Samples:

@@ -150,9 +150,12 @@ class Attempts:
         self._duration = Histogram(duration, (component,), bounds_seconds=bounds_seconds)
         self._unexpected: Reason | None = None
 
-    def count(self, outcome: Outcome) -> None:
-        """Count one probe. Raises its failure where the target did not answer; what it answered is logged here."""
+    def begin(self) -> None:
+        """Count a probe that begins."""
         self.tried += 1
+
+    def end(self, outcome: Outcome) -> None:
+        """Count how it ended. Raises its failure where the target did not answer; what it answered is logged here."""
         self.failed += outcome.failure is not None
         if outcome.seconds is not None:
             self._duration.observe(outcome.seconds)

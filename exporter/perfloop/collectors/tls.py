@@ -51,9 +51,10 @@ class TlsCollector:
 
     def collect(self) -> Samples:
         """Shake hands once. Raises Unavailable when that fails."""
+        self._attempts.begin()
         outcome = shake(self._address, self._trust, Deadline(self._timeout_seconds))
         self._expires_at = outcome.certificate_expires_at or self._expires_at
-        self._attempts.count(outcome)
+        self._attempts.end(outcome)
         return self._samples(up=True)
 
     def down(self) -> Samples:
