@@ -18,11 +18,13 @@ from perfloop.collectors.compat import node
 from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.dns import DnsCollector
 from perfloop.collectors.filesystem import FilesystemCollector
+from perfloop.collectors.links import LinksCollector
 from perfloop.collectors.logs.formats import Format
 from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.ping import PingCollector
 from perfloop.collectors.process import watch
 from perfloop.collectors.process_groups import Group
+from perfloop.collectors.sockets import SocketsCollector
 from perfloop.collectors.system import SystemCollector
 from perfloop.collectors.tls import TlsCollector
 from perfloop.config import Config, component_of
@@ -50,8 +52,8 @@ def build_collectors(
     return [
         *_system(sections, paths=paths, compat=compat),
         *_cgroup(sections, paths=paths),
-        *_network(sections, base=base),
-        *_process(sections, base=base),
+        *_network(sections, base=base, paths=paths, compat=compat),
+        *_process(sections, base=base, paths=paths),
         *_application(sections, base=base, environ=environ),
         *_access_log(sections, base=base),
         *_components(config, base=base, environ=environ, compat=compat),
@@ -81,11 +83,14 @@ def _cgroup(sections: Collectors, *, paths: Paths) -> Iterator[Recipe]:
         yield Recipe(CgroupCollector, sections.cgroup.groups, paths)
 
 
-def _network(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
+def _network(sections: Collectors, *, base: Path, paths: Paths, compat: frozenset[str]) -> Iterator[Recipe]:
     network = sections.network
     if not network.enabled:
         return
-    yield Recipe(NetworkCollector)
+    aliases, surveys = (node.ALIASES, node.SURVEYS) if "node" in compat else ({}, {})
+    yield Recipe(NetworkCollector, paths, aliases=aliases, surveys=surveys)
+    yield Recipe(LinksCollector, paths, aliases=aliases, numbers=node.ATTRIBUTES if "node" in compat else {})
+    yield Recipe(SocketsCollector, paths, max_connections=network.max_connections, aliases=aliases, surveys=surveys)
     for target in network.targets:
         yield Recipe(ConnectCollector, target.component, target.address, timeout_seconds=target.timeout_seconds)
     for host in network.ping:
@@ -99,10 +104,10 @@ def _network(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
         yield Recipe(TlsCollector, peer.component, peer.address, trust=trust, timeout_seconds=peer.timeout_seconds)
 
 
-def _process(sections: Collectors, *, base: Path) -> Iterator[Recipe]:
+def _process(sections: Collectors, *, base: Path, paths: Paths) -> Iterator[Recipe]:
     if sections.process.enabled and sections.process.groups:
         groups = [_group(section, base=base) for section in sections.process.groups]
-        yield Recipe(watch, groups, proportional=sections.process.proportional_memory)
+        yield Recipe(watch, groups, proportional=sections.process.proportional_memory, proc=paths.procfs)
 
 
 def _group(section: ProcessGroup, *, base: Path) -> Group:

@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.application import ApplicationCollector
+from perfloop.collectors.benchmarks import BenchmarksCollector
 from perfloop.collectors.cgroup import CgroupCollector
 from perfloop.collectors.connect import ConnectCollector
 from perfloop.collectors.dns import DnsCollector
 from perfloop.collectors.exporter import ExporterCollector
 from perfloop.collectors.filesystem import FilesystemCollector
 from perfloop.collectors.guard import FAMILIES as GUARD_FAMILIES
+from perfloop.collectors.links import LinksCollector
 from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.pgbouncer import PgbouncerCollector
 from perfloop.collectors.ping import PingCollector
 from perfloop.collectors.postgresql import PostgresqlCollector
 from perfloop.collectors.process import ProcessCollector
+from perfloop.collectors.push import PushCollector
 from perfloop.collectors.queries import QueriesCollector
 from perfloop.collectors.redis import RedisCollector
+from perfloop.collectors.sockets import SocketsCollector
 from perfloop.collectors.system import SystemCollector
+from perfloop.collectors.textfile import TextfileCollector
 from perfloop.collectors.tls import TlsCollector
 from perfloop.model import Family
 
@@ -32,6 +37,8 @@ COLLECTORS = {
         FilesystemCollector,
         CgroupCollector,
         NetworkCollector,
+        LinksCollector,
+        SocketsCollector,
         ProcessCollector,
         ConnectCollector,
         PingCollector,
@@ -43,6 +50,9 @@ COLLECTORS = {
         PgbouncerCollector,
         RedisCollector,
         QueriesCollector,
+        BenchmarksCollector,
+        TextfileCollector,
+        PushCollector,
         ExporterCollector,
     )
 }

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from msgspec import Meta
+
 from perfloop.config.schema.base import Address, Name, Section
 from perfloop.config.schema.probes import DnsTarget, PingTarget, ProbeSeconds, TlsTarget
 
@@ -22,6 +26,9 @@ class NetworkCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields
 
     #: Whether it measures.
     enabled: bool = True
+    #: TCP sockets that are counted by state at each scrape; where there are more, none are. By default none: the
+    #: kernel searches its whole table of connections for them, which takes longer than all else that is measured here.
+    max_connections: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     #: Addresses that are connected to at each scrape.
     targets: tuple[TcpTarget, ...] = ()
     #: Hosts that are pinged at each scrape.
