@@ -19,8 +19,9 @@ def families(page: str | bytes) -> tuple[Foreign, ...]:
     return parse(page if isinstance(page, bytes) else page.encode(), max_series=1000, default_help="Somebody's.")
 
 
-def merged(*pages: str, taken: frozenset[str] = frozenset()) -> Merged[str]:
-    return merge([(str(i), families(page)) for i, page in enumerate(pages)], taken=taken)
+def merged(*pages: str) -> Merged[str]:
+    sources = [(str(i), families(page)) for i, page in enumerate(pages)]
+    return merge(sources, prefixes=["node_load1", "pg"], taken=frozenset({"written"}))
 
 
 def families_or_none(page: bytes) -> tuple[Foreign, ...]:
@@ -46,17 +47,19 @@ def test_whatever_comes_together_both_formats_stay_valid(pages: list[bytes]) -> 
         pytest.param("# TYPE a gauge\na 1\n", "a has series that stand elsewhere, too", id="series"),
         pytest.param("h_count 1\n", "h_count is a untyped here, and h a histogram elsewhere", id="part of a histogram"),
         pytest.param("perfloop_x 1\n", "names that begin with perfloop_ are perfloop's own", id="ours"),
-        pytest.param("node_load1 1\n", "node_load1 is exported by another collector", id="taken"),
+        pytest.param("node_load1 1\n", "node_load1 is exported by another collector", id="name of another collector"),
+        pytest.param("pg_up 1\n", "pg_up is exported by another collector", id="prefix of another collector"),
+        pytest.param("written 1\n", "written is exported by another collector", id="taken"),
     ],
 )
 def test_of_two_that_do_not_agree_the_later_one_is_refused_as_a_whole(page: str, problem: str) -> None:
     first = '# TYPE a gauge\na 5\n# TYPE h histogram\nh_bucket{le="+Inf"} 1\n'
 
-    found = merged(first, "fine 1\n" + page, "last 1\n", taken=frozenset({"node_load1"}))
+    found = merged(first, "fine 1\n" + page, "last 1\npgp_keys 1\nnode_load15 1\n")
 
     assert problem in found.refused["1"]
     page = page_of(found.samples)
-    assert page.names() == {"a", "h_bucket", "last"}
+    assert page.names() == {"a", "h_bucket", "last", "pgp_keys", "node_load15"}
     assert page.value("a") == 5
 
 

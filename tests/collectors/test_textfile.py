@@ -133,7 +133,7 @@ def test_a_broken_file_costs_only_itself(
     write(tmp_path, "a.prom", "# TYPE a gauge\na 1\n")
     broken = write(tmp_path, "broken.prom", content)
     write(tmp_path, "z.prom", "z 3\n")
-    names = Names(own=frozenset({"node_load1"}))
+    names = Names(prefixes=("node_load1",))
     collector = TextfileCollector([tmp_path], max_file_bytes=2000, max_series=20, names=names)
 
     pages = [scrape(collector), scrape(collector)]

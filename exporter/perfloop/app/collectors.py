@@ -8,6 +8,7 @@ from pathlib import Path
 from msgspec import structs
 
 from perfloop.app.components import measure
+from perfloop.app.foreign import foreign
 from perfloop.app.recipe import Recipe
 from perfloop.app.targets import fetch_of, question_of, trust_of
 from perfloop.collectors import COLLECTORS
@@ -24,6 +25,7 @@ from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.ping import PingCollector
 from perfloop.collectors.process import watch
 from perfloop.collectors.process_groups import Group
+from perfloop.collectors.pushes import PushStore
 from perfloop.collectors.sockets import SocketsCollector
 from perfloop.collectors.system import SystemCollector
 from perfloop.collectors.tls import TlsCollector
@@ -43,10 +45,11 @@ def build_collectors(
     environ: Mapping[str, str],
     paths: Paths = THIS_HOST,
     compat: frozenset[str] = frozenset(),
+    store: PushStore | None = None,
 ) -> list[Recipe]:
     """Say which collectors the configuration asks for, and how to make each. Raises ConfigInvalid.
 
-    `compat` names the exporters whose names are shown besides ours: node.
+    `compat` names the exporters whose names are shown besides ours: node. `store` outlives a reload: what jobs pushed.
     """
     sections = config.collectors
     return [
@@ -57,6 +60,7 @@ def build_collectors(
         *_application(sections, base=base, environ=environ),
         *_access_log(sections, base=base),
         *_components(config, base=base, environ=environ, compat=compat),
+        *foreign(sections, base=base, store=store or PushStore(), compat=compat),
     ]
 
 

@@ -19,12 +19,12 @@ _TOTAL, _CREATED = "_total", "_created"
 
 
 class Names(Struct):
-    """Which names are on the page already: `own` of collectors with fixed families, `written` of files.
+    """Which names are on the page already: those that begin with the words of `prefixes`, and the `written` of files.
 
     What files say comes before what is pushed.
     """
 
-    own: frozenset[str] = frozenset()
+    prefixes: tuple[str, ...] = ()
     written: frozenset[str] = frozenset()
 
 
@@ -39,8 +39,8 @@ class Merged(Struct, Generic[Source], frozen=True, kw_only=True):
 class _Merge:
     """Takes one source after another, each as a whole or not at all."""
 
-    def __init__(self, taken: frozenset[str]) -> None:
-        self._taken = taken
+    def __init__(self, prefixes: Iterable[str], taken: frozenset[str]) -> None:
+        self._prefixes, self._taken = tuple(f"{prefix}_" for prefix in prefixes), taken
         self._owners: dict[str, Family] = {}
         self._lines: dict[str, list[bytes]] = {}
         # Of families that several sources have.
@@ -83,7 +83,7 @@ class _Merge:
         family = foreign.family
         if family.name.startswith(OWN_PREFIX):
             return f"{family.name}: names that begin with {OWN_PREFIX} are perfloop's own"
-        if not self._taken.isdisjoint(openmetrics_names(family)):
+        if f"{family.name}_".startswith(self._prefixes) or not self._taken.isdisjoint(openmetrics_names(family)):
             return f"{family.name} is exported by another collector"
         for name in sample_names(family.name, family.type):
             other = self._owners.get(name, family)
@@ -99,13 +99,16 @@ class _Merge:
 
 
 def merge(
-    sources: Iterable[tuple[Source, Sequence[Foreign]]], *, taken: frozenset[str] = frozenset()
+    sources: Iterable[tuple[Source, Sequence[Foreign]]],
+    *,
+    prefixes: Iterable[str] = (),
+    taken: frozenset[str] = frozenset(),
 ) -> Merged[Source]:
     """Put sources together, the first ones first; where two do not agree, the later one is refused as a whole.
 
-    `taken` are the names that are on the page already. Of two HELP texts the first one counts.
+    `prefixes` and `taken` are the names of the page that are not theirs. Of two HELP texts the first one counts.
     """
-    merged, refused = _Merge(taken), dict[Source, str]()
+    merged, refused = _Merge(prefixes, taken), dict[Source, str]()
     for source, families in sources:
         problem = merged.add(families)
         if problem:

@@ -60,9 +60,9 @@ class PushStore:
     def __init__(
         self, names: Names | None = None, *, clock: Clock = time.time, monotonic: Clock = time.monotonic
     ) -> None:
-        self._names, self._clock, self._monotonic = names or Names(), clock, monotonic
+        self.names, self._clock, self._monotonic = names or Names(), clock, monotonic
         self._jobs: dict[str, _Job] = {}
-        self._taken = self._names.own | self._names.written
+        self._taken = self.names.written
         self._merged = self._merge(self._jobs)
         self.refused = 0
 
@@ -122,7 +122,7 @@ class PushStore:
 
     def _refresh(self) -> None:
         """Forget what has expired, and look again at the names that others have."""
-        now, taken, changed = self._monotonic(), self._names.own | self._names.written, False
+        now, taken, changed = self._monotonic(), self.names.written, False
         for name, job in self._jobs.items():
             left = {family: each for family, each in job.families.items() if each.expires_at > now}
             if len(left) < len(job.families):
@@ -135,7 +135,7 @@ class PushStore:
         sources = (
             ((name, family), (each.foreign,)) for name, job in jobs.items() for family, each in job.families.items()
         )
-        return merge(sources, taken=self._taken)
+        return merge(sources, prefixes=self.names.prefixes, taken=self._taken)
 
     def _oldest_without_families(self, max_jobs: int) -> str:
         """Return whom to forget for a new job."""

@@ -151,7 +151,7 @@ class TextfileCollector:
         """Put the files together, unless nothing changed since the last time."""
         shown = list(self._fitting(paths))
         if [(path, id(families)) for path, families in shown] != [(path, id(old)) for path, old in self._shown]:
-            self._shown, self._merged = shown, merge(shown, taken=self._names.own)
+            self._shown, self._merged = shown, merge(shown, prefixes=self._names.prefixes)
         self._names.written = self._merged.names
 
     def _fitting(self, paths: Iterable[str]) -> Iterator[tuple[str, tuple[Foreign, ...]]]:

@@ -6,6 +6,7 @@ from perfloop.collectors import COLLECTORS
 from perfloop.config.access_log import check_access_log
 from perfloop.config.aggregations import check_aggregations
 from perfloop.config.components import check_components
+from perfloop.config.foreign import check_foreign, foreign_secrets
 from perfloop.config.names import check_known
 from perfloop.config.policies import check_policies
 from perfloop.config.probes import check_probes, probe_secrets
@@ -43,6 +44,9 @@ def check(document: Document, config: Config) -> None:
         _check_secret(document, path, secret)
     check_process(document, config)
     check_queries(document, config)
+    check_foreign(document, config)
+    for path, secret in foreign_secrets(config):
+        _check_secret(document, path, secret)
     check_policies(document, config, metrics)
 
 

@@ -7,7 +7,6 @@ value and its unit. The same benchmark stands there several times after -count; 
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Iterator, Sequence
 
 from perfloop.collectors.results.result import Result, ResultInvalid
@@ -59,6 +58,8 @@ def _runs(lines: Sequence[str]) -> Iterator[tuple[str, _Run]]:
 
 
 def _result(name: str, runs: Sequence[_Run]) -> Result:
+    import statistics  # noqa: PLC0415 - brings fractions and decimals, only if configured
+
     seconds = [run.values["ns/op"] / 1e9 for run in runs]
     megabytes = _mean(runs, "MB/s")
     return Result(
@@ -77,4 +78,4 @@ def _result(name: str, runs: Sequence[_Run]) -> Result:
 
 def _mean(runs: Sequence[_Run], unit: str) -> float | None:
     values = [run.values[unit] for run in runs if unit in run.values]
-    return statistics.fmean(values) if values else None
+    return sum(values) / len(values) if values else None

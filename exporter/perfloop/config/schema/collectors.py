@@ -9,10 +9,13 @@ from msgspec import Meta, field
 from perfloop.config.schema.access_log import AccessLogCollector
 from perfloop.config.schema.application import ApplicationCollector
 from perfloop.config.schema.base import Count, Section
+from perfloop.config.schema.benchmarks import BenchmarksCollector
 from perfloop.config.schema.network import NetworkCollector
 from perfloop.config.schema.probes import Probing
 from perfloop.config.schema.process import ProcessCollector
+from perfloop.config.schema.push import PushCollector
 from perfloop.config.schema.system import CgroupCollector, SystemCollector
+from perfloop.config.schema.textfile import TextfileCollector
 
 
 class Collectors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,6 +40,12 @@ class Collectors(Section, frozen=True, kw_only=True, forbid_unknown_fields=True)
     application: ApplicationCollector = field(default_factory=ApplicationCollector)
     #: Access logs of web servers.
     access_log: AccessLogCollector = field(default_factory=AccessLogCollector)
+    #: Result files of benchmarks.
+    benchmarks: BenchmarksCollector = field(default_factory=BenchmarksCollector)
+    #: Metrics that others write into files.
+    textfile: TextfileCollector = field(default_factory=TextfileCollector)
+    #: Metrics that jobs push.
+    push: PushCollector = field(default_factory=PushCollector)
     #: Probes of targets that Prometheus names.
     probe: Probing = field(default_factory=Probing)
 
