@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import socket
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from pathlib import Path
 
 import pytest
+import requests
 
 from perfloop.app.probe import FAMILIES, Answer, Probing
 from perfloop.collectors.probing import Reason
 from perfloop.config import parse
 from perfloop.errors import ConfigInvalid, QueryInvalid
 from perfloop.exposition.http import Request, Response
+from perfloop.exposition.server import Server
 from tests.collectors.listeners import Listener, drips
 from tests.collectors.name_server import NameServer
 from tests.collectors.pages import Page, lint
@@ -26,12 +30,17 @@ from tests.support import eventually
 class Asking:
     """/probe with the modules of a configuration."""
 
-    def __init__(self, folder: Path, modules: str = "{}", *, most: int = 20) -> None:
+    def __init__(
+        self, folder: Path, modules: str = "{}", *, most: int = 20, notify: Callable[[], None] | None = None
+    ) -> None:
         text = f"collectors: {{probe: {{max_concurrent: {most}, modules: {modules}}}}}"
         self.ended = threading.Event()
-        self.probing = Probing(notify=self.ended.set)
+        self.probing = Probing(notify=notify or self.ended.set)
         section = parse(text).collectors.probe
         self.probing.replace(section, base=folder, environ={"TOKEN": "s3cret"})
+
+    def handle(self, request: Request) -> Response | Answer:
+        return self.probing.answer(request) if request.path == "/probe" else Response(body=b"others\n")
 
     def ask(self, *, timeout: str = "5.5", **query: str) -> Response | Answer:
         headers = {"x-prometheus-scrape-timeout-seconds": timeout}
@@ -178,6 +187,27 @@ def test_beyond_the_limit_clients_are_told_to_come_back(asking: Callable[..., As
     eventually(lambda: all(isinstance(answer, Answer) and answer.ready for answer in waiting))
     assert asks.ended.is_set()
     assert isinstance(asks.ask(target=black_hole, module="short"), Answer)
+
+
+def test_a_target_that_hangs_delays_nobody_else(tmp_path: Path, web_server: WebServer, black_hole: str) -> None:
+    asks = Asking(tmp_path, "{short: {prober: http, timeout_seconds: 0.4}}", notify=lambda: server.wake())
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as clients:
+        server = Server(listener, asks.handle)
+        serving = clients.submit(server.serve)
+        host, port = listener.getsockname()
+        url = f"http://{host}:{port}"
+        hung = clients.submit(requests.get, f"{url}/probe?module=short&target={black_hole}", timeout=5)
+        good = requests.get(f"{url}/probe?target={web_server.http}", timeout=5)
+        other = requests.get(f"{url}/metrics", timeout=5)
+        hung_first = not hung.done()
+        late = hung.result(5)
+        server.stop()
+        serving.result(5)
+
+    assert hung_first
+    assert other.text == "others\n"
+    assert Page(good.content).value("perfloop_probe_success") == 1
+    assert Page(late.content).value("perfloop_probe_failure", reason="timeout") == 1
 
 
 def test_a_broken_configuration_leaves_the_old_modules(asking: Callable[..., Asking], tmp_path: Path) -> None:

@@ -36,6 +36,10 @@ class Fetch(Struct, frozen=True, kw_only=True):
     max_redirects: int = 0
     trust: Trust = field(default_factory=Trust)
 
+    def __repr__(self) -> str:
+        """Hide what authorizes."""
+        return f"Fetch({self.method})"
+
 
 def fetch(url: str, wanted: Fetch, deadline: Deadline) -> Outcome:
     """Probe once. Whatever goes wrong is in the outcome."""
