@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from perfloop.collectors.host import cpu, disks, identity, load, memory, timex
 from perfloop.collectors.host.family import gauge
 from perfloop.collectors.host.portable import PortableHost
 from perfloop.collectors.kernel import KernelFile
-from perfloop.collectors.table import Garbled, Survey, Table, excerpt
-from perfloop.exposition.block import Aliases, Block
+from perfloop.collectors.sources import Sources
+from perfloop.collectors.table import Source, Survey, Table, TableFile
+from perfloop.exposition.block import Aliases
 from perfloop.exposition.text import Samples
 from perfloop.model import THIS_HOST, Family, Paths
-
-logger = logging.getLogger(__name__)
 
 SUCCESS = gauge(
     "source_success", "Whether a source was read and understood; none for what this kernel does not have.", "source"
 )
-# Errors that mean "this kernel does not have it": no such file; pressure that was switched off; no such device.
-_ABSENT = frozenset((errno.ENOENT, errno.ENOTDIR, errno.EOPNOTSUPP, errno.ENODEV))
-
-
-class Source(Protocol):
-    """One subject: a file of the kernel, or a call."""
-
-    def read(self) -> Samples:
-        """Return the lines of each family. Raises OSError and Garbled."""
-
-    def close(self) -> None:
-        """Let go of files."""
-
-
-class TableFile:
-    """A file that is one table, or of which the lines with some `keys` are."""
-
-    def __init__(self, file: KernelFile, table: Table, *, keys: Sequence[bytes] = ()) -> None:
-        self._file, self._table, self._keys = file, table, keys
-
-    def read(self) -> Samples:
-        """Read the file. Raises OSError and Garbled."""
-        text = self._file.read()
-        return self._table.render(excerpt(text, self._keys) if self._keys else text)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
 
 class SystemCollector:
@@ -79,24 +48,12 @@ class SystemCollector:
         surveys: Mapping[str, Sequence[Survey]] | None = None,
     ) -> None:
         make = _kernel_sources if (paths.procfs / "stat").exists() else _portable_sources
-        self._sources = make(paths, aliases=aliases, surveys=surveys or {})
-        self._labels = [(name,) for name in self._sources]
-        self._healthy = dict.fromkeys(self._sources, True)
-        self._success = Block([SUCCESS], aliases=aliases)
+        sources = make(paths, aliases=aliases, surveys=surveys or {})
+        self._sources = Sources(sources, success=SUCCESS, aliases=aliases)
 
     def collect(self) -> Samples:
         """Read all sources."""
-        samples: list[tuple[Family, bytes]] = []
-        success: list[bytes] = []
-        for name, source in self._sources.items():
-            try:
-                samples += source.read()
-                success.append(b"1")
-                self._healthy[name] = True
-            except (OSError, Garbled) as error:
-                success.append(b"" if isinstance(error, OSError) and error.errno in _ABSENT else b"0")
-                self._note(name, error, absent=not success[-1])
-        return [*samples, *self._success.render_tokens(self._labels, tuple(success))]
+        return self._sources.read()
 
     def down(self) -> Samples:
         """Return nothing: a host has no `up` of its own."""
@@ -104,14 +61,7 @@ class SystemCollector:
 
     def close(self) -> None:
         """Close the files."""
-        for source in self._sources.values():
-            source.close()
-
-    def _note(self, name: str, error: Exception, *, absent: bool) -> None:
-        """Log when a source breaks, not each scrape from then on."""
-        if self._healthy[name] and not absent:
-            logger.warning("source not understood", extra={"source": name, "reason": f"{error}"})
-        self._healthy[name] = absent
+        self._sources.close()
 
 
 def _kernel_sources(

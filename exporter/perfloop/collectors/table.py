@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
+from perfloop.collectors.kernel import KernelFile
 from perfloop.errors import PerfloopError
 from perfloop.exposition.block import Aliases, Block
-from perfloop.exposition.text import Label
+from perfloop.exposition.text import Label, Samples
 from perfloop.model import Family
 
 
@@ -109,6 +110,32 @@ class Table:
         column = self._name_column
         self._pick_names = picker([row.start + column for row in rows if len(row.fields) > column])
         self._count, self._names = len(tokens), self._pick_names(tokens)
+
+
+class Source(Protocol):
+    """One subject: a file of the kernel, or a call."""
+
+    def read(self) -> Samples:
+        """Return the lines of each family. Raises OSError and Garbled."""
+
+    def close(self) -> None:
+        """Let go of files."""
+
+
+class TableFile:
+    """A file that is one table, or of which the lines with some `keys` are."""
+
+    def __init__(self, file: KernelFile, table: Table, *, keys: Sequence[bytes] = ()) -> None:
+        self._file, self._table, self._keys = file, table, keys
+
+    def read(self) -> Samples:
+        """Read the file. Raises OSError and Garbled."""
+        text = self._file.read()
+        return self._table.render(excerpt(text, self._keys) if self._keys else text)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 def rows_of(text: bytes) -> Iterator[Row]:

@@ -16,10 +16,16 @@ MAXIMUM_ERROR = gauge("clock_maximum_error_seconds", "Bound of the clock's error
 ESTIMATED_ERROR = gauge("clock_estimated_error_seconds", "The clock's error as estimated, esterror of adjtimex(2).")
 FREQUENCY = gauge("clock_frequency_ratio", "How fast the clock is made to run, freq of adjtimex(2).")
 TAI_OFFSET = gauge("clock_tai_offset_seconds", "How far TAI is ahead of UTC, tai of adjtimex(2).")
-FAMILIES = (SYNCHRONIZED, OFFSET, MAXIMUM_ERROR, ESTIMATED_ERROR, FREQUENCY, TAI_OFFSET)
+TICK = gauge("clock_tick_seconds", "Time between two ticks of the clock, tick of adjtimex(2).")
+TIME_CONSTANT = gauge("clock_loop_time_constant", "How lazily the clock follows, constant of adjtimex(2).")
+STATUS = gauge("clock_status", "Bits STA_* of the clock, status of adjtimex(2).")
+FAMILIES = (
+    *(SYNCHRONIZED, OFFSET, MAXIMUM_ERROR, ESTIMATED_ERROR, FREQUENCY, TAI_OFFSET),
+    *(TICK, TIME_CONSTANT, STATUS),
+)
 
-# struct timex of linux/timex.h on 64-bit systems: offset, freq, maxerror, esterror, status, and far behind them tai.
-_TIMEX = struct.Struct("8xqqqqi116xi")
+# struct timex of linux/timex.h on 64-bit systems: offset, freq, maxerror, esterror, status, constant, tick, tai.
+_TIMEX = struct.Struct("8x 4q i4x q 32x q 64x i")
 # More than it takes.
 _BUFFER_BYTES = 256
 _STA_NANO = 0x2000
@@ -33,7 +39,7 @@ class Timex:
     def __init__(self, *, aliases: Aliases | None = None) -> None:
         import ctypes  # noqa: PLC0415 - memory: only where there is a host to measure
 
-        exponents = {OFFSET: -9, MAXIMUM_ERROR: -6, ESTIMATED_ERROR: -6}
+        exponents = {OFFSET: -9, MAXIMUM_ERROR: -6, ESTIMATED_ERROR: -6, TICK: -6}
         self._block = Block(FAMILIES, exponents=exponents, aliases=aliases)
         self._buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
         self._call = getattr(ctypes.CDLL(None, use_errno=True), "adjtimex", None)
@@ -48,10 +54,10 @@ class Timex:
         state = self._call(self._buffer)
         if state < 0:
             raise OSError(self._errno(), os.strerror(self._errno()))
-        offset, frequency, maximum, estimated, status, tai = _TIMEX.unpack_from(self._buffer)
+        offset, frequency, maximum, estimated, status, constant, tick, tai = _TIMEX.unpack_from(self._buffer)
         nanoseconds = offset if status & _STA_NANO else offset * 1000
         ratio = 1 + frequency / _SCALED_PPM
-        values = (int(state != _TIME_ERROR), nanoseconds, maximum, estimated, ratio, tai)
+        values = (int(state != _TIME_ERROR), nanoseconds, maximum, estimated, ratio, tai, tick, constant, status)
         return self._block.render_row([number(value) for value in values])
 
     def close(self) -> None:
