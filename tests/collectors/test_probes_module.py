@@ -190,7 +190,7 @@ def test_beyond_the_limit_clients_are_told_to_come_back(asking: Callable[..., As
 
 
 def test_a_target_that_hangs_delays_nobody_else(tmp_path: Path, web_server: WebServer, black_hole: str) -> None:
-    asks = Asking(tmp_path, "{short: {prober: http, timeout_seconds: 0.4}}", notify=lambda: server.wake())
+    asks = Asking(tmp_path, "{short: {prober: http, timeout_seconds: 0.4}}", notify=lambda: server.wake())  # noqa: PLW0108 - it comes later
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as clients:
         server = Server(listener, asks.handle)
         serving = clients.submit(server.serve)
