@@ -101,7 +101,8 @@ def test_limits_are_those_of_the_configuration(collector: PgbouncerCollector) ->
     assert page.value("perfloop_pgbouncer_max_clients", component="pool") == 200
     assert "perfloop_pgbouncer_max_user_connections" not in page.names(), "0 is no limit, not none allowed"
     assert page.value("perfloop_pgbouncer_clients_connected", component="pool") >= 1
-    assert re.fullmatch(r"[0-9.]+", *page.labels("perfloop_pgbouncer_build_info", "version"))
+    [version] = page.labels("perfloop_pgbouncer_build_info", "version")
+    assert re.fullmatch(r"[0-9.]+", version)
 
 
 def test_a_user_that_may_only_read_statistics_is_enough(server_folder: Path, postgresql: Child) -> None:

@@ -10,14 +10,15 @@ import psycopg2
 import pytest
 
 from perfloop.collectors.postgresql import PostgresqlCollector
+from perfloop.collectors.postgresql_session import PostgresqlSession
 from perfloop.errors import Unavailable
 from perfloop.model import Component
 from perfloop.stack.process import Child
 from tests.collectors.pages import Page, lint, page_of
 from tests.support import eventually
 
-# A name that needs escaping in COPY, in the page and in a template.
-DATABASE = 'shop "100%" \\ x'
+# A name that needs escaping in SQL, in the page and in a template.
+DATABASE = "shop \"100%\" \\ 'x'\t\ny é"
 
 
 @pytest.fixture
@@ -29,7 +30,8 @@ def shop(postgresql: Child) -> Iterator[Any]:
         with closing(connect(postgresql, DATABASE)) as connection:
             with connection.cursor() as inside:
                 inside.execute(
-                    "CREATE SCHEMA Stats; CREATE EXTENSION pg_stat_statements SCHEMA Stats; CREATE TABLE t (i int)"
+                    "CREATE SCHEMA Stats; CREATE EXTENSION pg_stat_statements SCHEMA Stats;"
+                    "CREATE TABLE t (i int PRIMARY KEY); ALTER TABLE t SET (autovacuum_enabled = off)"
                 )
             yield connection
         cursor.execute(f"DROP DATABASE {quoted} WITH (FORCE)")
@@ -61,10 +63,10 @@ def test_counters_follow_what_is_done(shop: Any, collector: PostgresqlCollector)
     before = page_of(collector.collect())
     with shop.cursor() as cursor:
         for i in range(10):
-            cursor.execute("INSERT INTO t VALUES (%s)", (i,))
-        cursor.execute("UPDATE t SET i = i + 1 WHERE i < 5")
-        cursor.execute("DELETE FROM t WHERE i > 8")
-        cursor.execute("BEGIN; INSERT INTO t VALUES (0); ROLLBACK")
+            cursor.execute("INSERT INTO t VALUES (%s)", (2 * i,))
+        cursor.execute("UPDATE t SET i = i + 1 WHERE i < 10")
+        cursor.execute("DELETE FROM t WHERE i > 16")
+        cursor.execute("BEGIN; INSERT INTO t VALUES (100); ROLLBACK")
         cursor.execute("SELECT count(*) FROM t")
         cursor.execute("SELECT pg_stat_force_next_flush()")
         # The statistics of a backend are flushed when it ends its next statement.
@@ -75,6 +77,7 @@ def test_counters_follow_what_is_done(shop: Any, collector: PostgresqlCollector)
         return page if count(page, "commits_total") >= count(before, "commits_total") + 10 else None
 
     page = eventually(moved, what="ten more commits")
+    assert page is not None
 
     for name, least in {
         "rollbacks_total": 1,
@@ -170,3 +173,188 @@ def test_a_dead_server_is_unavailable(dead_address: str) -> None:
         collector.collect()
 
     assert page_of(collector.down()).text.endswith('perfloop_postgresql_up{component="db"} 0\n')
+
+
+def test_databases_that_come_and_go_are_right_at_the_next_scrape(postgresql: Child) -> None:
+    with closing(PostgresqlCollector(component(postgresql.address))) as watching:
+        name = "perfloop_postgresql_database_size_bytes"
+        with closing(connect(postgresql, "postgres")) as admin, admin.cursor() as cursor:
+            before = page_of(watching.collect()).labels(name, "database")
+            cursor.execute("CREATE DATABASE comes")
+            between = page_of(watching.collect()).labels(name, "database")
+            cursor.execute("DROP DATABASE comes")
+            after = page_of(watching.collect()).labels(name, "database")
+
+    assert (between - before, after) == ({"comes"}, before)
+
+
+def test_tables_are_shown_the_largest_first_up_to_the_limit(shop: Any, postgresql: Child) -> None:
+    with shop.cursor() as cursor:
+        cursor.execute("INSERT INTO t SELECT generate_series(1, 1000); DELETE FROM t WHERE i > 990")
+        cursor.execute("VACUUM t")
+        cursor.execute('CREATE SCHEMA "o\'%%s"; CREATE TABLE "o\'%%s"."a\\b" (x int)')
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute("SELECT count(*) FROM t")
+
+    everything = PostgresqlCollector(component(postgresql.address), table_databases=[DATABASE])
+    largest = PostgresqlCollector(component(postgresql.address, database=DATABASE), max_tables=1)
+    none = PostgresqlCollector(component(postgresql.address, database=DATABASE), max_tables=0)
+    labels = {"component": "db", "database": DATABASE, "schema": "public", "table": "t"}
+    with closing(everything), closing(largest), closing(none):
+
+        def counted() -> Page | None:
+            page = page_of(everything.collect())
+            return page if page.value("perfloop_postgresql_table_rows_inserted_total", **labels) == 1000 else None
+
+        page = eventually(counted, what="1000 rows inserted")
+        cut, without = page_of(largest.collect()), page_of(none.collect())
+
+    assert page is not None
+    assert page.labels("perfloop_postgresql_table_live_rows", "table") == {"t", "a\\b"}
+    assert page.value("perfloop_postgresql_table_vacuums_total", **labels) == 1
+    assert page.value("perfloop_postgresql_table_last_vacuum_timestamp_seconds", **labels) > 1.5e9
+    assert page.value("perfloop_postgresql_table_size_bytes", **labels) >= 4 * 8192
+    assert "perfloop_postgresql_table_last_analyze_timestamp_seconds" not in page.names()
+    assert cut.labels("perfloop_postgresql_table_live_rows", "table") == {"t"}
+    assert cut.value("perfloop_postgresql_tables", component="db", database=DATABASE) == 2
+    assert not any(name.startswith("perfloop_postgresql_table") for name in without.names())
+
+
+def test_a_database_whose_tables_cannot_be_read_takes_nothing_else_away(postgresql: Child) -> None:
+    watching = PostgresqlCollector(component(postgresql.address), table_databases=["not there"])
+
+    with closing(watching):
+        page = page_of(watching.collect())
+
+    assert page.value("perfloop_postgresql_tables_readable", component="db", database="not there") == 0
+    assert page.value("perfloop_postgresql_tables_readable", component="db", database="postgres") == 1
+    assert page.value("perfloop_postgresql_up", component="db") == 1
+
+
+def test_settings_are_in_base_units_and_follow_a_reload(postgresql: Child) -> None:
+    def setting(page: Page, name: str) -> float:
+        return page.value(f"perfloop_postgresql_setting_{name}", component="db")
+
+    watching = PostgresqlCollector(component(postgresql.address))
+    with closing(watching), closing(connect(postgresql, "postgres")) as admin, admin.cursor() as cursor:
+        before = page_of(watching.collect())
+        cursor.execute("ALTER SYSTEM SET work_mem = '5MB'")
+        cursor.execute("SELECT pg_reload_conf()")
+        eventually(lambda: setting(page_of(watching.collect()), "work_mem_bytes") == 5 * 1024**2)
+        cursor.execute("ALTER SYSTEM RESET work_mem")
+        cursor.execute("SELECT pg_reload_conf()")
+        eventually(lambda: setting(page_of(watching.collect()), "work_mem_bytes") == 4 * 1024**2)
+
+    assert setting(before, "checkpoint_timeout_seconds") == 300
+    assert setting(before, "wal_segment_size_bytes") == 16 * 1024**2
+    assert setting(before, "bgwriter_delay_seconds") == 0.2
+    assert setting(before, "fsync") == 0
+    assert setting(before, "log_min_duration_statement_seconds") == -1
+    assert setting(before, "statement_timeout_seconds") == 0, "the server's, not the exporter's own"
+    assert setting(before, "tcp_keepalives_count_value") == 9, "_count would say that it is a histogram's"
+    assert lint(before.text) == ""
+
+
+def test_locks_and_who_waits_for_them_are_seen(shop: Any, postgresql: Child, collector: PostgresqlCollector) -> None:
+    with closing(connect(postgresql, DATABASE)) as other, shop.cursor() as holder, other.cursor() as waiter:
+        holder.execute("BEGIN; LOCK TABLE t IN ACCESS EXCLUSIVE MODE")
+        page = page_of(collector.collect())
+        labels = {"component": "db", "database": DATABASE}
+        assert page.value("perfloop_postgresql_locks", mode="AccessExclusiveLock", **labels) == 1
+        assert page.value("perfloop_postgresql_locks", mode="ShareLock", **labels) == 0
+        assert page.value("perfloop_postgresql_locks_waiting", **labels) == 0
+        assert page.value("perfloop_postgresql_oldest_transaction_start_timestamp_seconds", **labels) > 1.5e9
+        # Neither this lock nor any other holds us up.
+        assert page.value("perfloop_postgresql_tables", **labels) == 1
+        holder.execute("ROLLBACK")
+        del waiter
+
+
+def test_nothing_can_be_written_over_our_connection(postgresql: Child) -> None:
+    session = PostgresqlSession(component(postgresql.address), database="postgres", timeout_seconds=5)
+
+    with closing(session), pytest.raises(Unavailable, match="read-only transaction"):
+        session.ask("INSERT INTO pg_statistic_ext SELECT * FROM pg_statistic_ext RETURNING 'x'")
+
+
+def test_a_slow_server_is_given_up_at_the_limit(postgresql: Child) -> None:
+    session = PostgresqlSession(component(postgresql.address), database="postgres", timeout_seconds=0.1)
+
+    with closing(session), pytest.raises(Unavailable, match="statement timeout"):
+        session.ask("SELECT 'x' FROM pg_sleep(9)")
+
+
+def test_an_extension_that_is_created_later_is_right_at_the_next_scrape(postgresql: Child) -> None:
+    watching = PostgresqlCollector(component(postgresql.address))
+    with closing(watching), closing(connect(postgresql, "postgres")) as admin, admin.cursor() as cursor:
+        pages = [page_of(watching.collect())]
+        for statement in ("CREATE EXTENSION pg_stat_statements", "DROP EXTENSION pg_stat_statements"):
+            cursor.execute(statement)
+            pages.append(page_of(watching.collect()))
+
+    seen = ["perfloop_postgresql_statement_seconds_total" in page.names() for page in pages]
+    assert seen == [False, True, False]
+
+
+# The views as other versions have them, in a schema that is looked at first.
+VERSION_12 = """
+CREATE VIEW stub.pg_stat_database AS
+  SELECT datid, datname, numbackends, xact_commit, xact_rollback, blks_read, blks_hit, tup_returned, tup_fetched,
+         tup_inserted, tup_updated, tup_deleted, conflicts, temp_files, temp_bytes, deadlocks, checksum_failures,
+         checksum_last_failure, blk_read_time, blk_write_time, stats_reset FROM pg_catalog.pg_stat_database;
+CREATE VIEW stub.pg_stat_wal AS SELECT stats_reset FROM pg_catalog.pg_stat_wal;
+CREATE VIEW stub.pg_replication_slots AS SELECT slot_name, plugin, slot_type, datoid, database, temporary, active,
+         active_pid, xmin, catalog_xmin, restart_lsn, confirmed_flush_lsn FROM pg_catalog.pg_replication_slots"""
+VERSION_17 = """
+CREATE VIEW stub.pg_stat_bgwriter AS
+  SELECT buffers_clean, maxwritten_clean, buffers_alloc, stats_reset FROM pg_catalog.pg_stat_bgwriter;
+CREATE VIEW stub.pg_stat_checkpointer AS
+  SELECT 5::bigint AS num_timed, 6::bigint AS num_requested, 1500::float8 AS write_time, 20::float8 AS sync_time,
+         7::bigint AS buffers_written, stats_reset FROM pg_catalog.pg_stat_bgwriter"""
+
+
+@pytest.mark.parametrize("compat", [False, True])
+@pytest.mark.parametrize(
+    ("views", "there", "absent"),
+    [
+        pytest.param(
+            VERSION_12,
+            {"perfloop_postgresql_commits_total", "perfloop_postgresql_checkpoints_timed_total"},
+            {"perfloop_postgresql_sessions_total", "perfloop_postgresql_wal_records_total"},
+            id="as in 12",
+        ),
+        pytest.param(
+            VERSION_17,
+            {"perfloop_postgresql_checkpoint_write_seconds_total", "perfloop_postgresql_buffers_allocated_total"},
+            {"perfloop_postgresql_backend_fsyncs_total"},
+            id="as in 17",
+        ),
+    ],
+)
+def test_what_a_version_does_not_have_is_absent(
+    postgresql: Child, views: str, there: set[str], absent: set[str], *, compat: bool
+) -> None:
+    with closing(connect(postgresql, "postgres")) as admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE SCHEMA stub; {views}")
+        watching = PostgresqlCollector(
+            component(postgresql.address), compat=compat, search_path="stub, pg_catalog", settings=False
+        )
+        with closing(watching):
+            page = page_of(watching.collect())
+        cursor.execute("DROP SCHEMA stub CASCADE")
+
+    assert there <= page.names()
+    assert absent.isdisjoint(page.names())
+    if views == VERSION_17:
+        assert page.value("perfloop_postgresql_checkpoints_timed_total", component="db") == 5
+        assert page.value("perfloop_postgresql_checkpoint_write_seconds_total", component="db") == 1.5
+
+
+def test_a_view_that_somebody_made_under_a_newer_name_is_not_believed(postgresql: Child) -> None:
+    with closing(connect(postgresql, "postgres")) as admin, admin.cursor() as cursor:
+        cursor.execute("CREATE VIEW public.pg_stat_checkpointer AS SELECT 99 AS num_timed")
+        with closing(PostgresqlCollector(component(postgresql.address))) as watching:
+            page = page_of(watching.collect())
+        cursor.execute("DROP VIEW public.pg_stat_checkpointer")
+
+    assert page.value("perfloop_postgresql_checkpoints_timed_total", component="db") != 99

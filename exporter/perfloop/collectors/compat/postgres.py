@@ -137,9 +137,7 @@ SERVER = Question(
     keys=(),
     values=(
         *(
-            _value(
-                f"stat_bgwriter_{column}_total", _COUNTER, tuple(filter(None, (f"pg_stat_bgwriter.{column}", later)))
-            )
+            _value(f"stat_bgwriter_{column}_total", _COUNTER, (f"pg_stat_bgwriter.{column}", *later))
             for column, later in BGWRITER.items()
         ),
         _value("stat_bgwriter_stats_reset_total", _COUNTER, "floor(extract(epoch FROM pg_stat_bgwriter.stats_reset))"),
