@@ -47,3 +47,16 @@ def pgbouncer(server_folder: Path, postgresql: Child) -> Iterator[Child]:
 def redis(server_folder: Path) -> Iterator[Child]:
     """Redis in memory only."""
     yield from _running(servers.redis(server_folder, port=free_port()))
+
+
+@pytest.fixture(scope="session")
+def mariadb(server_folder: Path) -> Iterator[Child]:
+    """MariaDB with a binary log; superuser root without a password, also by server_folder/mariadb/mariadb.sock."""
+    settings = {"log-bin": "log", "server-id": "1", "gtid-strict-mode": "ON"}
+    yield from _running(servers.mariadb(server_folder, port=free_port(), settings=settings))
+
+
+@pytest.fixture(scope="session")
+def memcached(server_folder: Path) -> Iterator[Child]:
+    """Memcached with 16 MiB."""
+    yield from _running(servers.memcached(server_folder, port=free_port()))

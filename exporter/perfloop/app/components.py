@@ -7,6 +7,7 @@ from typing import Any
 
 from perfloop.app.recipe import Recipe
 from perfloop.collectors import COLLECTORS
+from perfloop.collectors.mysql_statements import MysqlStatements
 from perfloop.collectors.postgresql_statements import PostgresqlStatements
 from perfloop.collectors.queries import QueriesCollector
 from perfloop.collectors.queries_result import Column, Query, Statements
@@ -15,7 +16,10 @@ from perfloop.config.schema.components import QuerySection
 from perfloop.model import Component, MetricType
 
 # Who runs the statements of `queries`, by driver.
-STATEMENTS: Mapping[str, Callable[[Component], Statements]] = {"postgresql": PostgresqlStatements}
+STATEMENTS: Mapping[str, Callable[[Component], Statements]] = {
+    "mysql": MysqlStatements,
+    "postgresql": PostgresqlStatements,
+}
 
 
 def measure(section: ComponentSection, component: Component, *, compat: frozenset[str]) -> Iterator[Recipe]:
@@ -51,4 +55,8 @@ def _options(section: ComponentSection, *, compat: frozenset[str]) -> dict[str, 
             "max_tables": section.tables.max_tables,
             "compat": "postgres" in compat,
         }
+    if section.driver == "redis":
+        return {"timeout_seconds": section.timeout_seconds, "compat": "redis" in compat}
+    if section.driver in {"mysql", "memcached"}:
+        return {"timeout_seconds": section.timeout_seconds}
     return {}

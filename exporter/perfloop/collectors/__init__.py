@@ -16,6 +16,8 @@ from perfloop.collectors.exporter import ExporterCollector
 from perfloop.collectors.filesystem import FilesystemCollector
 from perfloop.collectors.guard import FAMILIES as GUARD_FAMILIES
 from perfloop.collectors.links import LinksCollector
+from perfloop.collectors.memcached import MemcachedCollector
+from perfloop.collectors.mysql import MysqlCollector
 from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.pgbouncer import PgbouncerCollector
 from perfloop.collectors.ping import PingCollector
@@ -48,7 +50,9 @@ COLLECTORS = {
         AccessLogCollector,
         PostgresqlCollector,
         PgbouncerCollector,
+        MysqlCollector,
         RedisCollector,
+        MemcachedCollector,
         QueriesCollector,
         BenchmarksCollector,
         TextfileCollector,

@@ -13,7 +13,7 @@ from perfloop.model import Component
 
 _CHUNK_BYTES = 1 << 16
 # No server has more to say about itself; what says more is no such server.
-_MAX_ANSWER_BYTES = 1 << 25
+MAX_ANSWER_BYTES = 1 << 25
 
 
 class Stream:
@@ -22,8 +22,10 @@ class Stream:
     The whole of one exchange, connecting included, may take `timeout_seconds`, however slowly the bytes trickle in.
     """
 
-    def __init__(self, component: Component, *, timeout_seconds: float) -> None:
-        self._component, self._timeout_seconds = component, timeout_seconds
+    def __init__(
+        self, component: Component, *, timeout_seconds: float, max_answer_bytes: int = MAX_ANSWER_BYTES
+    ) -> None:
+        self._component, self._timeout_seconds, self._max_bytes = component, timeout_seconds, max_answer_bytes
         self._socket: socket.socket | None = None
         self._deadline, self._received_bytes = 0.0, 0
 
@@ -60,7 +62,7 @@ class Stream:
         if not received:
             raise ConnectionResetError("the connection was closed")
         self._received_bytes += len(received)
-        if self._received_bytes > _MAX_ANSWER_BYTES:
+        if self._received_bytes > self._max_bytes:
             raise ConnectionAbortedError("the answer does not end")
         return received
 

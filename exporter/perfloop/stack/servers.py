@@ -16,6 +16,7 @@ from perfloop.errors import StackFailed
 from perfloop.stack.process import Child, as_user, find_binary
 
 HOST = "127.0.0.1"
+_MARIADB_SCRIPTS = Path("/usr/share/mysql")
 
 
 def http_ready(url: str) -> bool:
@@ -142,6 +143,76 @@ def redis(folder: Path, *, port: int, settings: dict[str, str] | None = None) ->
     options = {"port": str(port), "bind": HOST, "dir": str(data), "save": "", "appendonly": "no", **(settings or {})}
     argv = [find_binary("redis-server"), *(part for key, value in options.items() for part in (f"--{key}", value))]
     return Child("redis", argv, log=folder / "redis.log", ready=lambda: tcp_ready(port), address=f"{HOST}:{port}")
+
+
+def mariadb(folder: Path, *, port: int, settings: dict[str, str] | None = None) -> Child:
+    """MariaDB with superuser `root` without a password on loopback; its files are made when they are not there yet.
+
+    As root it runs as `postgres`, so `folder` must be reachable by that user. Its UNIX socket is mariadb.sock.
+    """
+    data = folder / "mariadb"
+    if not (data / "mysql").exists():
+        _init_mariadb(data)
+    options = {
+        "port": str(port),
+        "bind-address": HOST,
+        "socket": str(data / "mariadb.sock"),
+        "pid-file": str(data / "mariadb.pid"),
+        "skip-name-resolve": "ON",
+        "innodb-buffer-pool-size": "16M",
+        "innodb-flush-log-at-trx-commit": "0",
+        **(settings or {}),
+    }
+    argv = [find_binary("mariadbd"), "--no-defaults", f"--datadir={data}"]
+    return Child(
+        "mariadb",
+        [*argv, *(f"--{key}={value}" for key, value in options.items())],
+        log=folder / "mariadb.log",
+        ready=lambda: tcp_ready(port),
+        user=database_user(),
+        address=f"{HOST}:{port}",
+    )
+
+
+def memcached(folder: Path, *, port: int, options: tuple[str, ...] = ()) -> Child:
+    """Memcached with 16 MiB."""
+    folder.mkdir(parents=True, exist_ok=True)
+    argv = [find_binary("memcached"), "-l", HOST, "-p", str(port), "-m", "16", "-U", "0", *options]
+    return Child(
+        "memcached",
+        argv,
+        log=folder / "memcached.log",
+        ready=lambda: tcp_ready(port),
+        user=database_user(),
+        address=f"{HOST}:{port}",
+    )
+
+
+def _init_mariadb(data: Path) -> None:
+    data.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() == 0:
+        shutil.chown(data, database_user(), database_user())
+    # What mariadb-install-db runs; that itself needs programs of another package.
+    tables = ("mysql_system_tables.sql", "mysql_performance_tables.sql", "mysql_system_tables_data.sql")
+    statements = "create database mysql;\nuse mysql;\nset @auth_root_socket=NULL;\n"
+    statements += "".join((_MARIADB_SCRIPTS / name).read_text(encoding="utf-8") for name in tables)
+    argv = [find_binary("mariadbd"), "--no-defaults", "--bootstrap", f"--datadir={data}"]
+    argv += [
+        "--innodb-buffer-pool-size=16M",
+        "--innodb-log-file-size=4M",
+        "--max-allowed-packet=8M",
+        "--log-warnings=0",
+    ]
+    done = subprocess.run(
+        [find_binary("setpriv"), *as_user(database_user()), *argv],
+        input=statements,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+    )
+    if done.returncode != 0:
+        raise StackFailed(f"mariadbd --bootstrap failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}")
 
 
 def _init_postgresql(data: Path) -> None:
