@@ -97,9 +97,14 @@ def value(contents: Mapping[tuple[str, str], bytes], places: Iterable[Place]) ->
     for place in places:
         text = contents.get((place.controller, place.file), b"")
         token = _behind(place.key, text) if place.key else text.strip()
-        if token.isdigit() and int(token) < _NO_LIMIT:
+        if _is_number(token) and int(token) < _NO_LIMIT:
             return token + place.unit
     return b""
+
+
+def _is_number(token: bytes) -> bool:
+    """Whether it is a whole number of 64 bits at most."""
+    return token.isdigit() and len(token) <= 20
 
 
 def _behind(key: bytes, text: bytes) -> bytes:
@@ -112,7 +117,7 @@ def cpu_limit(contents: Mapping[tuple[str, str], bytes]) -> float | None:
     for text in (contents.get(("", "cpu.max"), b""), old):
         fields = text.split()
         # `max` and -1 stand for "no limit".
-        if len(fields) == 2 and all(field.isdigit() for field in fields) and int(fields[1]):
+        if len(fields) == 2 and all(map(_is_number, fields)) and int(fields[1]):
             return int(fields[0]) / int(fields[1])
     return None
 
@@ -120,7 +125,7 @@ def cpu_limit(contents: Mapping[tuple[str, str], bytes]) -> float | None:
 def disks_of(contents: Mapping[tuple[str, str], bytes]) -> Iterator[tuple[bytes, tuple[bytes, bytes, bytes, bytes]]]:
     """Return for each device, as MAJOR:MINOR, bytes read and written, and reads and writes."""
     for line in contents.get(("", "io.stat"), b"").splitlines():
-        device, *pairs = line.split()
+        device, *pairs = line.split() or [b""]
         said = dict(pair.partition(b"=")[::2] for pair in pairs)
         yield (
             device,
