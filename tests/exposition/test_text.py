@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -199,3 +201,21 @@ def test_openmetrics_is_what_its_reference_parser_reads():
 
 
 DURATION = Family(name="duration_seconds", type=MetricType.HISTOGRAM, help="Durations.", labels=("component",))
+
+
+def test_two_threads_may_render_one_block() -> None:
+    block, interval = Block([SIZE]), sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+
+    def render(size: int) -> None:
+        for _ in range(400):
+            rows = [(b"target", b"%d" % i) for i in range(size)]
+            [(_, lines)] = block.render(rows, [(b"1",)] * size)
+            assert lines.count(b"\n") == size
+
+    with ThreadPoolExecutor() as pool:
+        done = [pool.submit(render, size) for size in (1, 2, 3)]
+    sys.setswitchinterval(interval)
+
+    for each in done:
+        each.result()

@@ -18,6 +18,8 @@ from perfloop.exposition.text import Label, series
 from perfloop.model import Alias, Family
 
 Aliases = Mapping[Family, Alias]
+# Label sets, places of the tokens that are empty, and the template for these.
+Layout = tuple[list[Sequence[Label]], tuple[int, ...], bytes]
 
 # Stands between the families of a template. UTF-8 never holds this byte, so no label value can.
 _END_OF_FAMILY = b"\xff"
@@ -47,9 +49,8 @@ class Block:
         self._names += [aliases[families[i]] for i in self._copied]
         self._sources += [families[i] for i in self._copied]
         self._families = tuple(alias.family for alias in self._names)
-        self._label_sets: list[Sequence[Label]] = []
-        self._absent: tuple[int, ...] = ()
-        self._template = self._build()
+        # One value, swapped as a whole: a late collection and the scrape that gave it up may render at the same time.
+        self._layout: Layout = ([], (), self._build([], ()))
 
     def render(
         self, label_sets: Sequence[Sequence[Label]], rows: Iterable[Sequence[bytes]]
@@ -69,19 +70,19 @@ class Block:
             size = len(label_sets)
             tokens += tuple(chain.from_iterable(tokens[i * size : (i + 1) * size] for i in self._copied))
         absent = tuple(i for i, token in enumerate(tokens) if not token) if b"" in tokens else ()
-        if absent != self._absent or label_sets != self._label_sets:
-            self._label_sets, self._absent = list(label_sets), absent
-            self._template = self._build()
-        lines = self._template % (tuple(filter(None, tokens)) if absent else tokens)
+        layout = self._layout
+        if absent != layout[1] or label_sets != layout[0]:
+            layout = self._layout = (list(label_sets), absent, self._build(label_sets, absent))
+        lines = layout[2] % (tuple(filter(None, tokens)) if absent else tokens)
         return zip(self._families, lines.split(_END_OF_FAMILY), strict=True)
 
-    def _build(self) -> bytes:
+    def _build(self, label_sets: Sequence[Sequence[Label]], absent: Sequence[int]) -> bytes:
         lines = [
-            [self._line(alias, source, labels) for labels in self._label_sets]
+            [self._line(alias, source, labels) for labels in label_sets]
             for alias, source in zip(self._names, self._sources, strict=True)
         ]
-        for i in self._absent:
-            lines[i // len(self._label_sets)][i % len(self._label_sets)] = b""
+        for i in absent:
+            lines[i // len(label_sets)][i % len(label_sets)] = b""
         return _END_OF_FAMILY.join(map(b"".join, lines))
 
     def _line(self, alias: Alias, source: Family, labels: Sequence[Label]) -> bytes:
