@@ -100,7 +100,13 @@ def get(address: str, path: str, method: str = "GET") -> http.client.HTTPRespons
 
 
 def page(address: str) -> Page:
-    return Page(get(address, "/metrics").body)  # type: ignore[attr-defined]
+    """Return the page when all requests have ended: a client has its answer a moment before it is counted."""
+
+    def settled() -> Page | None:
+        seen = Page(get(address, "/metrics").body)  # type: ignore[attr-defined]
+        return None if seen.value("perfloop_http_requests_in_progress", component="shop") else seen
+
+    return eventually(settled)
 
 
 def test_requests_are_counted_by_the_route_that_the_application_names(address: str) -> None:

@@ -74,13 +74,13 @@ class Meter:
     def end(self, started_at: float, *, route: str | None, method: str, status: int, disconnected: bool) -> None:
         """Count a request that has ended."""
         seconds = time.perf_counter() - started_at
-        self._in_progress.dec()
         if disconnected:
             self._disconnects.inc()
         route = self._bounded(route)
         method = method if method in METHODS else OTHER
         (self._requests.get((route, method, status // 100)) or self._counter(route, method, status // 100)).inc()
         self._durations[route].observe(seconds)
+        self._in_progress.dec()
 
     def _bounded(self, route: str | None) -> str:
         if route is None:
