@@ -31,7 +31,7 @@ def families_or_none(page: bytes) -> tuple[Foreign, ...]:
         return ()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(PAGES, max_size=3))
 def test_whatever_comes_together_both_formats_stay_valid(pages: list[bytes]) -> None:
     found = merge([(str(i), families_or_none(page)) for i, page in enumerate(pages)])

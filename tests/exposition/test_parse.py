@@ -48,7 +48,7 @@ def samples_of(page: str) -> dict[tuple[str, frozenset[tuple[str, str]]], str]:
     return found
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(PAGES)
 def test_what_is_accepted_says_the_same_to_the_official_parser(page: bytes) -> None:
     with contextlib.suppress(PageInvalid):
@@ -57,7 +57,7 @@ def test_what_is_accepted_says_the_same_to_the_official_parser(page: bytes) -> N
         assert samples_of(rendered(families)) == samples_of(page.decode())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200) | PAGES.flatmap(lambda page: st.integers(0, len(page)).map(lambda end: page[:end])))
 def test_no_bytes_do_more_harm_than_being_refused(page: bytes) -> None:
     with contextlib.suppress(PageInvalid):

@@ -91,8 +91,8 @@ class TextfileCollector:
         self._max_file_bytes, self._max_series = max_file_bytes, max_series
         self._names, self._clock = names or Names(), clock
         self._files: dict[str, _File] = {}
-        self._shown: list[tuple[str, tuple[Foreign, ...]]] = []
-        self._merged = merge(self._shown)
+        self._shown: dict[str, tuple[Foreign, ...]] = {}
+        self._merged = merge(self._shown.items())
         self._readable, self._left_out = Block([READABLE]), Block([LEFT_OUT])
         self._block = Block(OF_FILES)
         self._compat = (Block([NODE_ERROR]), Block([NODE_MODIFIED])) if compat else None
@@ -149,9 +149,9 @@ class TextfileCollector:
 
     def _merge(self, paths: Iterable[str]) -> None:
         """Put the files together, unless nothing changed since the last time."""
-        shown = list(self._fitting(paths))
-        if [(path, id(families)) for path, families in shown] != [(path, id(old)) for path, old in self._shown]:
-            self._shown, self._merged = shown, merge(shown, prefixes=self._names.prefixes)
+        shown = dict(self._fitting(paths))
+        if list(shown) != list(self._shown) or any(shown[path] is not old for path, old in self._shown.items()):
+            self._shown, self._merged = shown, merge(shown.items(), prefixes=self._names.prefixes)
         self._names.written = self._merged.names
 
     def _fitting(self, paths: Iterable[str]) -> Iterator[tuple[str, tuple[Foreign, ...]]]:
@@ -178,7 +178,7 @@ class TextfileCollector:
     def _problem(self, path: str) -> str | None:
         """Return why the samples of a file that is not stale are not shown."""
         problem = self._files[path].problem or self._merged.refused.get(path)
-        if problem is None and path not in dict(self._shown):
+        if problem is None and path not in self._shown:
             return f"does not fit into the {self._max_series} series of all files"
         return problem
 

@@ -183,9 +183,9 @@ def _split(number: int, line: str) -> _Parts:
     pairs = _PAIR.findall(inside or "")
     # Prometheus takes a label without a value for no label.
     labels = {label: text for label, text in pairs if text}
-    if len({label for label, _ in pairs}) < len(pairs):
+    if len(labels) < len(pairs) and len({label for label, _ in pairs}) < len(pairs):
         raise PageInvalid(number, "a label stands twice")
-    if any(label.startswith("__") for label, _ in pairs):
+    if inside and "__" in inside and any(label.startswith("__") for label, _ in pairs):
         raise PageInvalid(number, "label names that begin with __ are reserved")
     if name.endswith("_bucket") and number_token(labels.get("le", "")) == "+Inf":
         labels["le"] = "+Inf"

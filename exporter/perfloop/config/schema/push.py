@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from msgspec import Meta
-
 from perfloop.config.schema.base import Count, Seconds, Secret, Section
 
 
@@ -17,7 +13,7 @@ class PushCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     #: How long pushed metrics are shown, at most; a push may ask for less.
     ttl_seconds: Seconds = 3600.0
     #: Size of the largest push.
-    max_body_bytes: Annotated[int, Meta(ge=1, le=16_777_216)] = 1_048_576
+    max_body_bytes: Count = 1_048_576
     #: Jobs that are remembered; beyond that, new ones are refused.
     max_jobs: Count = 100
     #: Series of all jobs together; a push that does not fit is refused.
