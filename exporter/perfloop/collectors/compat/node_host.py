@@ -99,13 +99,17 @@ def _survey_discarded(rows: Rows) -> Iterator[Part]:
 
 def _survey_pressure(resource: str) -> Survey:
     """Return the survey of what has our label `resource` in its name."""
+    names = {
+        family: only_theirs(
+            f"pressure_{resource}_{how}_seconds_total", MetricType.COUNTER, f"/proc/pressure/{resource}"
+        )
+        for family, how in ((load.WAITING_SECONDS, "waiting"), (load.STALLED_SECONDS, "stalled"))
+    }
 
     def survey(rows: Rows) -> Iterator[Part]:
         for part in load.survey_pressure(resource)(rows):
-            kind = "waiting" if part.families[0] is load.WAITING_SECONDS else "stalled"
-            name = f"pressure_{resource}_{kind}_seconds_total"
-            family = only_theirs(name, MetricType.COUNTER, f"/proc/pressure/{resource}")
-            yield Part([family], [()], part.places, exponents={family: -6})
+            families = [names[family] for family in part.families]
+            yield Part(families, [()], part.places, exponents=dict.fromkeys(families, -6))
 
     return survey
 

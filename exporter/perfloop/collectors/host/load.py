@@ -53,9 +53,8 @@ def survey_pressure(resource: str) -> Survey:
 
     def survey(rows: Rows) -> Iterator[Part]:
         places = {row.fields[0]: row.start + _TOTAL_COLUMN for row in rows if len(row.fields) > _TOTAL_COLUMN}
-        for key, family in shown.items():
-            if key in places:
-                yield Part([family], [(resource,)], [places[key]], exponents={family: -6})
+        there = {family: places[key] for key, family in shown.items() if key in places}
+        yield Part(list(there), [(resource,)], list(there.values()), exponents=dict.fromkeys(there, -6))
 
     return survey
 
