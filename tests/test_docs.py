@@ -17,6 +17,7 @@ from perfloop.cli import COMMANDS
 from perfloop.cli.actions import command as actions
 from perfloop.config.schema import Config, PolicySection
 from perfloop.executors import EXECUTORS
+from perfloop.exposition.web_config import WebConfig
 from perfloop.model import Direction
 from perfloop.rules.catalogue import shipped
 from perfloop.rules.meta import meta_alerts
@@ -78,6 +79,8 @@ def test_every_yaml_snippet_is_valid_for_whom_it_is_meant(snippet: str, tmp_path
         config.parse(snippet)
     elif keys <= set(PolicySection.__struct_fields__):
         msgspec.convert(yaml.safe_load(snippet), _part_of(PolicySection, keys))
+    elif keys <= set(WebConfig.__struct_fields__):
+        msgspec.convert(yaml.safe_load(snippet), WebConfig, dec_hook=lambda _, value: Path(value))
     elif "scrape_configs" in keys:
         _ask("promtool", "check", "config", _with_rules(snippet, tmp_path))
     elif "receivers" in keys:

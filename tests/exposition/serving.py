@@ -23,7 +23,7 @@ class Serving:
         self.file.write_text(config)
         self.seconds = 0.0
         self.web = WebFile(self.file, monotonic=lambda: self.seconds)
-        access = Access(answer, config=self.web.config, wake=self.wake, open_paths={"/-/healthy"})
+        self.access = access = Access(answer, config=self.web.config, wake=self.wake, open_paths={"/-/healthy"})
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = listener.getsockname()[1]
         self.server = Server(
@@ -66,6 +66,7 @@ class Serving:
         self.server.stop()
         self._thread.join(5)
         assert not self._thread.is_alive()
+        self.access.close()
 
 
 def answer(request: Request) -> Response:

@@ -302,8 +302,9 @@ def test_a_thousand_idle_connections_block_nobody(shared: Running) -> None:
 
 def test_beyond_the_limit_the_longest_idle_connection_makes_room(limited: Callable[..., Running]) -> None:
     running = limited(max_connections=2)
-    with running.connect() as first, running.connect() as second:
+    with running.connect() as second, running.connect() as first:
         # Only a complete exchange counts as being in use.
+        second.sendall(b"GET /sec")
         first.sendall(b"GET /first HTTP/1.1\r\n\r\n")
         assert b"GET /first" in first.recv(1000)
 

@@ -22,7 +22,7 @@ from tests.support import eventually
 
 # Cost 4 is bcrypt's least: what is tested here is not how long it takes.
 USERS = f"basic_auth_users: {{alice: {bcrypt.hashpw(b's3cret', bcrypt.gensalt(4)).decode()}}}\n"
-SLOW_USERS = f"basic_auth_users: {{alice: {bcrypt.hashpw(b's3cret', bcrypt.gensalt(12)).decode()}}}\n"
+SLOW_USERS = f"basic_auth_users: {{alice: {bcrypt.hashpw(b's3cret', bcrypt.gensalt(11)).decode()}}}\n"
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_nobody_waits_for_somebody_elses_password(serve: Callable[[str], Serving
         guesses = [guessers.submit(timed, serving, basic("alice", f"guess {n}")) for n in range(4)]
         seconds = sorted(timed(serving, basic("alice", "s3cret"))[1] for _ in range(5))
 
-    assert seconds[2] < 0.1, "bcrypt at this cost takes a quarter of a second"
+    assert seconds[2] < 0.1, "bcrypt at this cost takes longer"
     assert [guess.result()[0] for guess in guesses] == [401] * 4
 
 

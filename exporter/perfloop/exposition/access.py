@@ -52,6 +52,11 @@ class Access:
         self._current()
         return self._headers
 
+    def close(self) -> None:
+        """Let the process end without waiting for passwords."""
+        if self._passwords is not None:
+            self._passwords.close()
+
     def _current(self) -> WebConfig:
         config = self._config()
         if config is not self._used:

@@ -6,9 +6,8 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from functools import partial
 from http import HTTPStatus
-from typing import Protocol, TypeVar
+from typing import ParamSpec, Protocol
 
 from perfloop.exposition.http import BadRequestError, Request, RequestReader, Response, error_response
 from perfloop.exposition.transport import Transport
@@ -26,7 +25,7 @@ _IDLE_GRID_SECONDS = 10.0
 _JOIN_BYTES = 1 << 16
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
-T = TypeVar("T")
+P = ParamSpec("P")
 Headers = tuple[tuple[str, str], ...]
 
 
@@ -148,7 +147,7 @@ class Connection:
         while not (self._request or self._unsent or self._draining or self.closed):
             if self._reader.requests:
                 self._request = self._reader.requests.popleft()
-                self._give(guarded(partial(self._handler, self._request)))
+                self._give(guarded(self._handler, self._request))
             elif self._refused and self._refused.told:
                 self._drain_for_a_while()
             elif self._refused:
@@ -207,10 +206,10 @@ class Connection:
         self._draining, self.due_at = True, time.monotonic() + DRAIN_SECONDS
 
 
-def guarded(call: Callable[[], T]) -> T | Response:
-    """Call a handler; whatever it raises is its bug and the client's 500."""
+def guarded(call: Callable[P, Response | Deferred], *args: P.args, **kwargs: P.kwargs) -> Response | Deferred:
+    """Ask a handler; whatever it raises is its bug and the client's 500."""
     try:
-        return call()
+        return call(*args, **kwargs)
     except Exception:
         logger.exception("request failed")
         return error_response(HTTPStatus.INTERNAL_SERVER_ERROR)

@@ -111,7 +111,7 @@ class RequestReader:
         self._parser = httptools.HttpRequestParser(self)
         self._refused: HTTPStatus | None = None
         self._completed = 0
-        self._size_bytes = self._left_bytes = 0
+        self._size_bytes = self._fed_bytes = self._left_bytes = 0
         self._asks_to_continue = self._upgraded = False
         self._start()
 
@@ -130,6 +130,8 @@ class RequestReader:
         if self._upgraded:
             return
         completed = self._completed
+        # No head is longer than what was fed since the last request ended; most often that settles it.
+        self._fed_bytes = self._size_bytes + len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -160,14 +162,13 @@ class RequestReader:
         """Called by httptools, also for what stands behind a body in chunks, which is not for us."""
         if self._in_body:
             return
-        self._head_bytes += len(name) + len(value)
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
 
     def on_headers_complete(self) -> None:
         """Called by httptools."""
         self._in_body = True
-        if self._head_bytes + len(self._url) > MAX_HEAD_BYTES:
+        if self._fed_bytes > MAX_HEAD_BYTES and self._head_bytes() > MAX_HEAD_BYTES:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         self._read_url()
         if "content-length" in self._headers or "transfer-encoding" in self._headers:
@@ -200,9 +201,11 @@ class RequestReader:
         self._body: list[bytes] = []
         self._query: Mapping[str, tuple[str, ...]] = _NO_QUERY
         self._headers: dict[str, str] = {}
-        self._head_bytes = 0
         self._most_bytes = 0
         self._in_body = False
+
+    def _head_bytes(self) -> int:
+        return len(self._url) + sum(len(name) + len(value) for name, value in self._headers.items())
 
     def _expect_body(self) -> None:
         self._most_bytes = self._left_bytes = self._body_limit(self._path)

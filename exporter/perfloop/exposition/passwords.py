@@ -61,6 +61,11 @@ class Passwords:
                 self._start()
             return self._checks[digest]
 
+    def close(self) -> None:
+        """Compute nothing more; who waits will not learn the outcome."""
+        with self._lock:
+            self._waiting.clear()
+
     def _digest(self, user: str, hashed: str, password: bytes) -> bytes:
         """Name a combination; with the hash in it, a changed password makes the old one unknown."""
         keyed = blake2b(key=self._salt, digest_size=32)
@@ -70,7 +75,8 @@ class Passwords:
 
     def _start(self) -> None:
         if not self._working:
-            threading.Thread(target=self._work, name="passwords", daemon=True).start()
+            # No daemon: Python would end it in the middle of bcrypt, and that would end the process with an abort.
+            threading.Thread(target=self._work, name="passwords").start()
             self._working = True
 
     def _work(self) -> None:

@@ -71,6 +71,9 @@ class Server:
         self._on_ready: dict[int, Callable[[], None]] = {self._wakeup: self._on_wake}
         for listener in self._listeners:
             listener.settimeout(0)
+            if listener.family != socket.AF_UNIX:
+                # The kernel keeps a client to itself until its first bytes are there, or this many seconds.
+                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, 1)
             self._on_ready[listener.fileno()] = partial(self._accept, listener)
             self._epoll.register(listener, select.EPOLLIN)
 
@@ -186,7 +189,7 @@ class Server:
         self._on_ready[number] = partial(self._advance, connection)
         self._epoll.register(number, select.EPOLLIN)
         self._watched[number] = select.EPOLLIN
-        # The request is there already, most often; and who is known to wait for an answer is not closed to make room.
+        # The request is there already; and who is known to wait for an answer is not closed to make room.
         self._advance(connection)
 
     def _advance(self, connection: Connection) -> None:
