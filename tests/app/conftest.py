@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from perfloop.app.exporter import Exporter
+from perfloop.app.options import ExporterOptions
 from tests.collectors.pages import Page
 
 NOTHING = "collectors: {system: {enabled: false}, network: {enabled: false}, application: {enabled: false}}\n"
@@ -19,13 +20,14 @@ NOTHING = "collectors: {system: {enabled: false}, network: {enabled: false}, app
 class Running:
     """An exporter in a thread, and one kept connection to it."""
 
-    def __init__(self, folder: Path, config: str) -> None:
+    def __init__(self, folder: Path, config: str, options: ExporterOptions | None = None) -> None:
         self.file = folder / "perfloop.yml"
         self.file.write_text(config)
-        self.exporter = Exporter(self.file, base=folder, environ={"REDIS_PASSWORD": "s3cret"}, address="127.0.0.1:0")
+        options = options or ExporterOptions(addresses=("127.0.0.1:0",))
+        self.exporter = Exporter(self.file, base=folder, environ={"REDIS_PASSWORD": "s3cret"}, options=options)
         self._thread = threading.Thread(target=self.exporter.serve, daemon=True)
         self._thread.start()
-        host, _, port = self.exporter.address.rpartition(":")
+        host, _, port = self.exporter.addresses[0].rpartition(":")
         self.client = http.client.HTTPConnection(host, int(port), timeout=10)
 
     def ask(self, path: str, method: str = "GET", **headers: str) -> tuple[http.client.HTTPResponse, bytes]:

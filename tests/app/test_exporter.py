@@ -19,6 +19,7 @@ import pytest
 import requests
 
 from perfloop.app.exporter import Exporter
+from perfloop.app.options import ExporterOptions
 from perfloop.collectors import FAMILIES
 from perfloop.config import parse
 from perfloop.errors import ConfigInvalid, StackFailed
@@ -149,7 +150,7 @@ def test_scrapes_at_the_same_time_share_one_collection(exporter: Callable[[str],
     bodies: list[bytes] = []
 
     def scrape() -> None:
-        client = http.client.HTTPConnection(running.exporter.address, timeout=10)
+        client = http.client.HTTPConnection(running.exporter.addresses[0], timeout=10)
         client.request("GET", "/metrics")
         bodies.append(client.getresponse().read())
         client.close()
@@ -168,9 +169,7 @@ def test_scrapes_at_the_same_time_share_one_collection(exporter: Callable[[str],
     ("method", "path", "status", "content_type"),
     [
         pytest.param("GET", "/metrics", 200, TEXT, id="metrics"),
-        pytest.param(
-            "GET", "/metrics?collect[]=exporter", 200, TEXT, id="a query"
-        ),
+        pytest.param("GET", "/metrics?collect[]=exporter", 200, TEXT, id="a query"),
         pytest.param("HEAD", "/metrics", 200, TEXT, id="head"),
         pytest.param("GET", "/", 200, "text/html; charset=utf-8", id="landing page"),
         pytest.param("GET", "/-/healthy", 200, "text/plain; charset=utf-8", id="healthy"),
@@ -199,7 +198,7 @@ def test_a_page_is_compressed_for_those_who_accept_it(exporter: Callable[[str], 
     answer, body = running.ask("/metrics", Accept_Encoding="gzip")
 
     assert answer.headers["Content-Encoding"] == "gzip"
-    assert len(body) < 5000 < len(gzip.decompress(body))
+    assert 4 * len(body) < len(gzip.decompress(body))
     assert Page(gzip.decompress(body)).values("perfloop_system_cpu_seconds_total")
     assert "Content-Encoding" not in running.ask("/metrics")[0].headers
 
@@ -216,7 +215,7 @@ def test_prometheus_timeout_is_honoured(exporter: Callable[[str], Running], blac
 def test_a_real_prometheus_reads_the_page(exporter: Callable[[str], Running], tmp_path: Path, redis: Child) -> None:
     running = exporter(f"components: {{cache: {{driver: redis, address: '{redis.address}'}}}}\n")
     config = tmp_path / "prometheus.yml"
-    targets = f"[{{targets: ['{running.exporter.address}']}}]"
+    targets = f"[{{targets: ['{running.exporter.addresses[0]}']}}]"
     config.write_text(f"scrape_configs: [{{job_name: perfloop, scrape_interval: 1s, static_configs: {targets}}}]\n")
     prometheus = servers.prometheus(tmp_path, config=config, port=free_port())
     prometheus.start()
@@ -243,7 +242,7 @@ def test_two_collectors_of_one_series_are_refused(tmp_path: Path) -> None:
     file.write_text(f"collectors: {{application: {{probes: [{probe}, {probe}]}}}}")
 
     with pytest.raises(ConfigInvalid, match="'web'"):
-        Exporter(file, base=tmp_path, environ={}, address="127.0.0.1:0")
+        Exporter(file, base=tmp_path, environ={}, options=ExporterOptions(addresses=("127.0.0.1:0",)))
 
 
 def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
@@ -252,7 +251,9 @@ def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
 
         with pytest.raises(StackFailed, match=f"cannot listen on {address}: Address already in use"):
-            Exporter(tmp_path / "perfloop.yml", base=tmp_path, environ={}, address=address)
+            Exporter(
+                tmp_path / "perfloop.yml", base=tmp_path, environ={}, options=ExporterOptions(addresses=(address,))
+            )
 
 
 def test_the_command_serves_reloads_and_ends_cleanly(tmp_path: Path, own_redis: Child) -> None:

@@ -11,7 +11,6 @@ from perfloop.app.components import measure
 from perfloop.app.foreign import foreign
 from perfloop.app.recipe import Recipe
 from perfloop.app.targets import fetch_of, question_of, trust_of
-from perfloop.collectors import COLLECTORS
 from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.application import ApplicationCollector
 from perfloop.collectors.cgroup import CgroupCollector

@@ -37,7 +37,16 @@ log_level = click.option(
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="Log from this level on, as key=value lines on stderr.",
+    help="Log from this level on, on stderr.",
+)
+
+log_format = click.option(
+    "--log.format",
+    "log_format",
+    type=click.Choice(["logfmt", "json"]),
+    default="logfmt",
+    show_default=True,
+    help="How log lines are written.",
 )
 
 

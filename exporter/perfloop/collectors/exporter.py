@@ -32,42 +32,49 @@ FAMILIES = (
         "When perfloop.yml was last read with success.",
     ),
     _family("config_hash", MetricType.GAUGE, "CRC-32 of the configuration file that is in force."),
+    _family(
+        "web_config_last_reload_successful",
+        MetricType.GAUGE,
+        "Whether the last reading of --web.config.file succeeded; 1 without one.",
+    ),
     _family("start_timestamp_seconds", MetricType.GAUGE, "When the exporter was started."),
     _family("cpu_seconds_total", MetricType.COUNTER, "CPU time of the exporter itself, from getrusage."),
     _family("resident_memory_bytes", MetricType.GAUGE, "Resident memory of the exporter itself, /proc/self/statm."),
 )
 
 
-class Reload(Struct, frozen=True, kw_only=True):
+class State(Struct, frozen=True, kw_only=True):
     """How the last reading of the configuration went, and when the last good one was."""
 
     successful: bool
     succeeded_at: float
     config_crc: int
+    web_successful: bool = True
 
 
 class ExporterCollector:
-    """Measures the process that it runs in; `last_reload` says how the configuration stands."""
+    """Measures the process that it runs in; `state` says how the configuration stands."""
 
     name: ClassVar[str] = "exporter"
     may_hang: ClassVar[bool] = False
     families: ClassVar[tuple[Family, ...]] = (BUILD_INFO, *FAMILIES)
     component: str = ""
 
-    def __init__(self, last_reload: Callable[[], Reload], *, proc: Path = Path("/proc")) -> None:
-        self._last_reload, self._statm = last_reload, KernelFile(proc / "self" / "statm")
+    def __init__(self, state: Callable[[], State], *, proc: Path = Path("/proc")) -> None:
+        self._state, self._statm = state, KernelFile(proc / "self" / "statm")
         self._info, self._block = Block([BUILD_INFO], fixed=(__version__, platform.python_version())), Block(FAMILIES)
         self._started_at = round(time.time(), 3)
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
 
     def collect(self) -> Samples:
         """Measure this process."""
-        reload, usage = self._last_reload(), resource.getrusage(resource.RUSAGE_SELF)
+        state, usage = self._state(), resource.getrusage(resource.RUSAGE_SELF)
         resident_bytes = int(self._statm.read().split()[1]) * self._page_bytes
         values = (
-            int(reload.successful),
-            reload.succeeded_at,
-            reload.config_crc,
+            int(state.successful),
+            state.succeeded_at,
+            state.config_crc,
+            int(state.web_successful),
             self._started_at,
             usage.ru_utime + usage.ru_stime,
             resident_bytes,
