@@ -11,6 +11,7 @@ import pytest
 
 from perfloop.collectors.postgresql import PostgresqlCollector
 from perfloop.collectors.postgresql_session import PostgresqlSession
+from perfloop.collectors.postgresql_settings import Settings, in_base_unit, setting_family
 from perfloop.errors import Unavailable
 from perfloop.model import Component
 from perfloop.stack.process import Child
@@ -253,6 +254,34 @@ def test_settings_are_in_base_units_and_follow_a_reload(postgresql: Child) -> No
     assert setting(before, "statement_timeout_seconds") == 0, "the server's, not the exporter's own"
     assert setting(before, "tcp_keepalives_count_value") == 9, "_count would say that it is a histogram's"
     assert lint(before.text) == ""
+
+
+@pytest.mark.parametrize(
+    ("setting", "unit", "expected"),
+    [
+        pytest.param("on", "", ("", b"1"), id="yes"),
+        pytest.param("off", "", ("", b"0"), id="no"),
+        pytest.param("16384", "8kB", ("_bytes", b"134217728"), id="blocks"),
+        pytest.param("1", "16MB", ("_bytes", b"16777216"), id="WAL files"),
+        pytest.param("-1", "kB", ("_bytes", b"-1"), id="no size"),
+        pytest.param("2", "ms", ("_seconds", b"0.002"), id="milliseconds"),
+        pytest.param("1440", "min", ("_seconds", b"86400"), id="minutes"),
+        pytest.param("0.1", "", ("", b"0.1"), id="a share"),
+        pytest.param("3", "furlongs", ("", b"3"), id="a unit from elsewhere"),
+        pytest.param("Infinity", "", ("", b""), id="infinite"),
+        pytest.param("five", "s", ("_seconds", b""), id="a word"),
+    ],
+)
+def test_a_setting_is_shown_in_its_base_unit(setting: str, unit: str, expected: tuple[str, bytes]) -> None:
+    assert in_base_unit(setting, unit) == expected
+
+
+def test_settings_whose_names_fall_together_are_shown_once() -> None:
+    rows = [(b"ext.a-b", b"1", b"", b"One."), (b"ext.a_b", b"2", b"", b"Other.")]
+
+    page = page_of(Settings(rows, family=setting_family, fixed=("db",)).samples)
+
+    assert page.value("perfloop_postgresql_setting_ext_a_b", component="db") == 1
 
 
 def test_locks_and_who_waits_for_them_are_seen(shop: Any, postgresql: Child, collector: PostgresqlCollector) -> None:

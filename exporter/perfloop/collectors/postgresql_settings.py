@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
@@ -40,11 +41,14 @@ class Settings:
     """The settings as they stood when they were read; their lines are rendered once."""
 
     def __init__(self, rows: Iterable[Row], *, family: Callable[[str, str, str], Family], fixed: Sequence[str]) -> None:
-        found: dict[Family, bytes] = {}
+        found: dict[str, tuple[Family, bytes]] = {}
         for name, setting, unit, text in (tuple(field.decode("utf-8", "replace") for field in row) for row in rows):
             suffix, token = in_base_unit(setting, unit)
-            found.setdefault(family(name, suffix, text), token)
-        self.samples = tuple(Block(list(found), fixed=fixed).render_row(list(found.values())))
+            shown = family(name, suffix, text)
+            # Names of extensions may differ in what a metric's name cannot hold: the first one counts.
+            found.setdefault(shown.name, (shown, token))
+        block = Block([shown for shown, _ in found.values()], fixed=fixed)
+        self.samples = tuple(block.render_row([token for _, token in found.values()]))
 
 
 def setting_family(name: str, suffix: str, text: str) -> Family:
@@ -53,7 +57,7 @@ def setting_family(name: str, suffix: str, text: str) -> Family:
     return Family(
         name=f"{PREFIX}{plain}{suffix}",
         type=MetricType.GAUGE,
-        help=f"The setting {name}: {text.rstrip('.')}. -1 and 0 mean what they mean there.",
+        help=f"The setting {name}: {text}",
         labels=("component",),
     )
 
@@ -73,5 +77,7 @@ def _as_number(setting: str, factor: float) -> bytes:
     try:
         value = float(setting) if factor == 1 else round(float(setting) * factor, 9)
     except ValueError:
+        return b""
+    if not math.isfinite(value):
         return b""
     return number(int(value) if value == int(value) else value)
