@@ -34,13 +34,17 @@ def answering(*answers: bytes) -> Conversation:
 
 
 def greeting(*answers: bytes) -> Conversation:
-    """Speak first, as MySQL does, and then answer."""
+    """Speak first, as MySQL does, answer, and hang up after the last word."""
 
     def converse(peer: socket.socket) -> None:
-        for answer in answers:
+        for answer in answers[:-1]:
             peer.sendall(answer)
             if not peer.recv(1 << 16):
                 return
+        peer.sendall(answers[-1])
+        peer.shutdown(socket.SHUT_WR)
+        while peer.recv(1 << 16):
+            pass
 
     return converse
 

@@ -21,6 +21,8 @@ _CLIENT_ERRORS = range(2000, 3000)
 # What the server says as it hangs up: too many connections, shutdown, killed, closed for idleness.
 _FAREWELLS = frozenset({1040, 1053, 1152, 1184, 1927, 4031})
 _UNKNOWN_VARIABLE = 1193
+# The server gives up a statement first, and says so.
+_PATIENCE = 1.2
 # What the library raises when something else than MySQL answers.
 _GARBAGE = (ValueError, LookupError, TypeError, AttributeError, AssertionError, struct.error, RuntimeError)
 
@@ -61,9 +63,15 @@ class MysqlSession:
 
         return self._run(work)
 
-    def connect(self) -> None:
-        """Connect, if there is no connection. Raises Unavailable."""
-        self._run(lambda _: None)
+    def limit(self, seconds: float, *, max_rows: int) -> None:
+        """Bound the time and the rows of what follows. Raises Unavailable."""
+
+        def work(connection: Connection[Any]) -> None:
+            connection._read_timeout = seconds * _PATIENCE  # type: ignore[attr-defined]
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET SESSION {self._limit(seconds)}, SESSION sql_select_limit = {max_rows}")
+
+        self._run(work)
 
     def close(self) -> None:
         """Close the connection. Twice is harmless."""
@@ -101,10 +109,10 @@ class MysqlSession:
         self.mariadb = "mariadb" in said.lower()
         self.version = _version(words[0])
         self._refused.clear()
-        for statement in self._prepare():
+        for statement in ("TRANSACTION READ ONLY", "lock_wait_timeout = 1", self._limit(self._timeout_seconds)):
             try:
                 with made.cursor() as cursor:
-                    cursor.execute(statement)
+                    cursor.execute(f"SET SESSION {statement}")
             except self._pymysql.Error as error:
                 # Before MySQL 5.7.8 there is no limit.
                 if error.args[0] != _UNKNOWN_VARIABLE:
@@ -112,10 +120,8 @@ class MysqlSession:
                     raise
         self._connection = made
 
-    def _prepare(self) -> list[str]:
-        seconds = self._timeout_seconds
-        limit = f"max_statement_time = {seconds}" if self.mariadb else f"max_execution_time = {round(seconds * 1000)}"
-        return ["SET SESSION TRANSACTION READ ONLY", "SET SESSION lock_wait_timeout = 1", f"SET SESSION {limit}"]
+    def _limit(self, seconds: float) -> str:
+        return f"max_statement_time = {seconds}" if self.mariadb else f"max_execution_time = {round(seconds * 1000)}"
 
     def _open(self) -> Connection[Any]:
         component, seconds = self._component, self._timeout_seconds
@@ -135,10 +141,9 @@ class MysqlSession:
             database=component.database or None,
             ssl=context,
             ssl_disabled=context is None,
-            connect_timeout=max(1, round(seconds)),
-            # The server gives up a statement first, and says so.
-            read_timeout=seconds + 1,
-            write_timeout=seconds + 1,
+            connect_timeout=seconds,
+            read_timeout=seconds * _PATIENCE,
+            write_timeout=seconds * _PATIENCE,
             charset="utf8mb4",
             autocommit=True,
             program_name="perfloop exporter",
