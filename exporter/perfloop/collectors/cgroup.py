@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 from perfloop.collectors.cgroup_tree import GroupFiles, Place, Tree, cpu_limit, disks_of, value
@@ -83,12 +83,12 @@ PRESSURE = (
     _family("pressure_waiting_seconds_total", "Time some task waited, RESOURCE.pressure (version 2).", "resource"),
     _family("pressure_stalled_seconds_total", "Time all tasks waited, RESOURCE.pressure (version 2).", "resource"),
 )
-_FILES = {
-    *((place.controller, place.file) for places in NUMBERS.values() for place in places),
+# Files that are more than a number, or a number behind a key.
+_OTHERS = (
     *(("cpu", name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us")),
     *(("blkio", f"blkio.throttle.{name}") for name in ("io_service_bytes", "io_serviced")),
     *(("", name) for name in ("cpu.max", "io.stat", *(f"{resource}.pressure" for resource in RESOURCES))),
-}
+)
 
 
 class CgroupCollector:
@@ -103,16 +103,18 @@ class CgroupCollector:
         tree = Tree(paths.sysfs / "fs" / "cgroup")
         self._devices = paths.sysfs / "dev" / "block"
         own = tree.own(KernelFile(paths.procfs / "self" / "cgroup").read_or_nothing())
-        self._groups = {OWN: GroupFiles(tree, own, _FILES)}
-        for group in groups:
-            self._groups[group] = GroupFiles(tree, lambda _: group, _FILES)  # noqa: B023 - called at once
+        paths_of: dict[str, Callable[[str], str]] = {OWN: own, **{group: _always(group) for group in groups}}
+        self._groups = {
+            group: GroupFiles(tree, path_of, numbers=NUMBERS.values(), others=_OTHERS)
+            for group, path_of in paths_of.items()
+        }
         self._numbers = Block((FOUND, CPU_LIMIT, *NUMBERS))
         self._io, self._pressure = Block(IO), Block(PRESSURE, exponents=dict.fromkeys(PRESSURE, -6))
 
     def collect(self) -> Samples:
         """Read all groups."""
         contents = {group: files.read() for group, files in self._groups.items()}
-        rows = [(b"1" if self._groups[group].exists else b"0", *_numbers(said)) for group, said in contents.items()]
+        rows = [_numbers(contents[group], files) for group, files in self._groups.items()]
         yield from self._numbers.render([(group,) for group in contents], rows)
         disks = {
             (group, self._disk(device)): tokens for group, said in contents.items() for device, tokens in disks_of(said)
@@ -140,8 +142,13 @@ class CgroupCollector:
             return number_of
 
 
-def _numbers(contents: Mapping[tuple[str, str], bytes]) -> tuple[bytes, ...]:
-    return (number(cpu_limit(contents)), *(value(contents, places) for places in NUMBERS.values()))
+def _always(group: str) -> Callable[[str], str]:
+    return lambda _: group
+
+
+def _numbers(contents: Mapping[tuple[str, str], bytes], files: GroupFiles) -> tuple[bytes, ...]:
+    numbers = [value(contents, places) for places in files.places]
+    return (b"1" if files.exists else b"0", number(cpu_limit(contents)), *numbers)
 
 
 def _stall(text: bytes) -> tuple[bytes, bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,12 +56,22 @@ class Tree:
 class GroupFiles:
     """The files of one group, kept open as long as it is the same group: a service that restarts gets a new one."""
 
-    def __init__(self, tree: Tree, group_of: Callable[[str], str], files: Iterable[tuple[str, str]]) -> None:
-        self._wanted = tuple(files)
+    def __init__(
+        self,
+        tree: Tree,
+        group_of: Callable[[str], str],
+        *,
+        numbers: Iterable[Sequence[Place]],
+        others: Iterable[tuple[str, str]],
+    ) -> None:
+        self._numbers = tuple(numbers)
+        self._wanted = {*others, *((place.controller, place.file) for places in self._numbers for place in places)}
         self._folders = {name: tree.folder(name, group_of(name)) for name, _ in self._wanted}
         self._paths = [os.fspath(folder) for folder in self._folders.values()]
         self._seen: list[int] = []
         self._files: dict[tuple[str, str], KernelFile] = {}
+        # Of each number, the places that there are: one, mostly.
+        self.places: list[list[Place]] = []
 
     def read(self) -> dict[tuple[str, str], bytes]:
         """Return the content of each file that is there, by controller and name."""
@@ -70,6 +80,7 @@ class GroupFiles:
             self.close()
             paths = {(controller, name): self._folders[controller] / name for controller, name in self._wanted}
             self._files = {wanted: KernelFile(path) for wanted, path in paths.items() if path.exists()}
+            self.places = [[p for p in places if (p.controller, p.file) in self._files] for places in self._numbers]
             self._seen = inodes
         return {wanted: file.read_or_nothing() for wanted, file in self._files.items()}
 
