@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from perfloop.app.collectors import build_collectors
-from perfloop.app.foreign import prefixes, pushing
-from perfloop.collectors.foreign import Names
+from perfloop.app.foreign import pushing
 from perfloop.collectors.pushes import PushStore
 from perfloop.config import parse
 from perfloop.errors import ConfigInvalid
@@ -64,7 +63,7 @@ def test_names_that_compat_gives_to_others_are_theirs(tmp_path: Path) -> None:
     (folder / "bad.prom").write_text("node_load1 1\n")
     (folder / "good.prom").write_text("node_reboot_required 1\n")
     compat = frozenset({"node", "redis"})
-    store = PushStore(Names(prefixes=prefixes(compat)))
+    store = PushStore()
 
     page = scrape(store, tmp_path, compat=compat)
 

@@ -21,7 +21,11 @@ _NODE_WORDS = {"node_exporter", "node_netstat", "node_scrape", "node_sockstat", 
 
 
 def foreign(sections: Collectors, *, base: Path, store: PushStore, compat: frozenset[str]) -> Iterator[Recipe]:
-    """Say which collectors show what others measured; files come before pushes, which must not have their names."""
+    """Say which collectors show what others measured; files come before pushes, which must not have their names.
+
+    Neither may have those that `compat` gives to our own collectors, of which the store is told here.
+    """
+    store.names.prefixes = prefixes(compat)
     if sections.benchmarks.sources:
         results = [
             Source(

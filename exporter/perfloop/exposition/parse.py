@@ -7,6 +7,7 @@ is lax, knows no line numbers, and would stay in memory; tests ask it, and promt
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -43,6 +44,7 @@ _SUFFIXES: Mapping[MetricType | None, tuple[str, ...]] = {
     MetricType.HISTOGRAM: ("_bucket", "_sum", "_count"),
     MetricType.SUMMARY: ("_sum", "_count"),
 }
+_NO_LABELS: dict[str, str] = {}
 
 
 class PageInvalid(PerfloopError):
@@ -120,7 +122,9 @@ class _Reader:
             self._seen.add(series)
             if len(self._seen) > self._max_series:
                 raise PageInvalid(number, f"more than {self._max_series} series")
-            draft.samples.append(Sample(parts.name, parts.labels, parts.value, f"{series} {parts.value}\n"))
+            # Of others nobody asks for the labels any more, and there may be very many.
+            labels = parts.labels if draft.type in _SUFFIXES else _NO_LABELS
+            draft.samples.append(Sample(sys.intern(parts.name), labels, parts.value, series))
 
     def drafts(self) -> list[_Draft]:
         """Return the families with samples. Raises PageInvalid when two of them share a name."""
@@ -216,5 +220,5 @@ def _finish(drafts: list[_Draft], default_help: str) -> Iterator[Foreign]:
 
 
 def _foreign(name: str, kind: MetricType, text: str, samples: list[Sample]) -> Foreign:
-    lines = "".join([sample.line for sample in samples]).encode()
+    lines = "".join([f"{sample.series} {sample.value}\n" for sample in samples]).encode()
     return Foreign(family=Family(name=name, type=kind, help=text), lines=lines)

@@ -24,12 +24,12 @@ _MAX_NUMBER_CHARACTERS = 400
 
 
 class Sample(NamedTuple):
-    """One sample of a foreign page: label values are still escaped, and `line` is how the page shows it."""
+    """One sample of a foreign page: label values are still escaped, and `series` is how the page shows it."""
 
     name: str
     labels: dict[str, str]
     value: str
-    line: str
+    series: str
 
 
 def number_token(text: str) -> str | None:
