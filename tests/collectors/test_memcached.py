@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
 from perfloop.collectors.memcached import MemcachedCollector
 from perfloop.errors import PerfloopError, Rejected, Unavailable
+from perfloop.exposition.text import render_page
 from perfloop.model import Component
 from perfloop.stack import servers
 from perfloop.stack.process import Child, free_port
@@ -81,6 +83,7 @@ def test_commands_are_counted_by_what_they_found(say: Say, collector: MemcachedC
     assert value(page, "cpu_user_seconds_total") < 60
     assert value(page, "start_timestamp_seconds") == pytest.approx(time.time(), abs=3600)
     assert lint(page.text) == ""
+    assert list(read_openmetrics(render_page(collector.collect(), openmetrics=True).decode()))
 
 
 def test_each_slab_class_in_use_has_its_series(say: Say, collector: MemcachedCollector) -> None:

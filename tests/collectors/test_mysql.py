@@ -15,10 +15,12 @@ import pymysql
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
 from perfloop.collectors.mysql import MysqlCollector, token_of
 from perfloop.collectors.mysql_statements import MysqlStatements
 from perfloop.errors import PerfloopError, Rejected, Unavailable
+from perfloop.exposition.text import render_page
 from perfloop.model import Component, Encryption
 from perfloop.stack import servers
 from perfloop.stack.process import Child, free_port
@@ -131,6 +133,7 @@ def test_statements_and_rows_are_counted(root: Cursor, collector: MysqlCollector
     assert value(page, "binlog_enabled") == 1
     assert not [name for name in page.names() if "galera" in name]
     assert lint(page.text) == ""
+    assert list(read_openmetrics(render_page(collector.collect(), openmetrics=True).decode()))
 
 
 def test_the_start_is_a_time_that_stands_still(collector: MysqlCollector) -> None:

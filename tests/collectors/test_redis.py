@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from redis import Redis
 
 from perfloop.collectors.redis import RedisCollector
 from perfloop.collectors.redis_page import RedisPage
 from perfloop.collectors.redis_reply import parse
 from perfloop.errors import Rejected, Unavailable
+from perfloop.exposition.text import render_page
 from perfloop.model import Component, Encryption
 from perfloop.stack import servers
 from perfloop.stack.process import Child, find_binary, free_port
@@ -91,6 +93,7 @@ def test_counters_follow_what_is_done(client: Redis, collector: RedisCollector) 
     assert value(page, "connections_received_total") >= 2
     assert value(page, "up") == 1
     assert lint(page.text) == ""
+    assert list(read_openmetrics(render_page(collector.collect(), openmetrics=True).decode()))
 
 
 def test_the_start_is_a_time_that_stands_still(client: Redis, collector: RedisCollector) -> None:

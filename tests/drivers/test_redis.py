@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import redis as client_library
 
 from perfloop.drivers.redis import Redis
 from perfloop.errors import OutcomeUnknown, Rejected, Unavailable
-from perfloop.model import Component
-from perfloop.stack.process import Child
+from perfloop.model import Component, Encryption
+from perfloop.stack import servers
+from perfloop.stack.process import Child, free_port
+from tests.collectors.certificates import certificate
 from tests.drivers.proxy import Proxy
+from tests.support import eventually
 
 DOCUMENTED = (Path(__file__).parents[2] / "docs" / "executors.md").read_text(encoding="utf-8")
 
@@ -140,3 +144,23 @@ def test_a_redis_that_is_busy_with_a_script_may_be_asked_later(redis: Child, adm
     finally:
         admin.script_kill()
         admin.config_set("busy-reply-threshold", 5000)
+
+
+def test_tls_and_unix_sockets_lead_to_the_same_server(tmp_path: Path):
+    port, made, path = free_port(), certificate(tmp_path), tmp_path / "redis.sock"
+    options = {"tls-port": str(port), "tls-cert-file": str(made.file), "tls-key-file": str(made.key)}
+    options |= {"tls-ca-cert-file": str(made.file), "unixsocket": str(path)}
+    server = servers.redis(tmp_path, port=0, settings=options)
+    server.start()
+    try:
+        eventually(lambda: servers.tcp_ready(port) and path.exists(), what="Redis")
+        known = Encryption(ca_file=str(made.file), certificate_file=str(made.file), key_file=str(made.key))
+        encrypted = Component(name="cache", driver="redis", address=f"127.0.0.1:{port}", encryption=known)
+
+        Redis(component(str(path))).set("maxmemory", "12345678")
+
+        assert Redis(encrypted).get("maxmemory").value == "12345678"
+        with pytest.raises(Unavailable, match="certificate"):
+            Redis(msgspec.structs.replace(encrypted, encryption=Encryption())).get("maxmemory")
+    finally:
+        server.stop()

@@ -22,7 +22,7 @@ STATISTICS: dict[bytes, Family] = _table(
     "stats",
     ("connections", "curr_connections", "Open connections"),
     ("max_connections", "max_connections", "Connections that the server accepts at once"),
-    ("connections_total", "total_connections", "Connections accepted"),
+    ("connections_received_total", "total_connections", "Connections accepted"),
     ("connections_rejected_total", "rejected_connections", "Connections refused at the limit"),
     ("connections_yielded_total", "conn_yields", "Times that a connection had to let others go first"),
     ("accepting_connections", "accepting_conns", "Whether new connections are accepted"),

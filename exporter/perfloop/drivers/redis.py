@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import redis
 from redis.backoff import NoBackoff
@@ -55,11 +56,9 @@ class Redis(Driver):
 
     @contextmanager
     def _client(self) -> Iterator[redis.Redis]:
-        host, _, port = self._component.address.rpartition(":")
         with self._translated(Unavailable):
             client = redis.Redis(
-                host=host.strip("[]"),
-                port=int(port),
+                **_place(self._component),
                 username=self._component.user or None,
                 password=self._component.password or None,
                 socket_timeout=self._timeout_seconds,
@@ -86,3 +85,22 @@ class Redis(Driver):
             raise Rejected(f"{self._component.name}: {error}") from error
         except (RedisError, OSError) as error:
             raise silence(f"{self._component.name}: {error}") from error
+
+
+def _place(component: Component) -> dict[str, Any]:
+    """Return where the library connects to, and how the connection is encrypted."""
+    if component.address.startswith("/"):
+        return {"unix_socket_path": component.address}
+    host, _, port = component.address.rpartition(":")
+    place = {"host": host.strip("[]"), "port": int(port)}
+    if (wanted := component.encryption) is None:
+        return place
+    return {
+        **place,
+        "ssl": True,
+        "ssl_ca_certs": wanted.ca_file or None,
+        "ssl_certfile": wanted.certificate_file or None,
+        "ssl_keyfile": wanted.key_file or wanted.certificate_file or None,
+        "ssl_cert_reqs": "required" if wanted.verify else "none",
+        "ssl_check_hostname": wanted.verify,
+    }
