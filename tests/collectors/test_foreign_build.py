@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from perfloop.app.collectors import build_collectors
-from perfloop.app.foreign import pushing
+from perfloop.app.push import Pushing
 from perfloop.collectors.pushes import PushStore
 from perfloop.config import parse
-from perfloop.errors import ConfigInvalid
 from perfloop.exposition.http import Request
 from tests.collectors.pages import Page, lint, page_of
 
@@ -28,12 +25,11 @@ collectors:
 """
 
 
-def push(store: PushStore, folder: Path, body: bytes) -> int:
-    answers = pushing(parse(YML).collectors, base=folder, environ={"PUSH_TOKEN": "secret"}, store=store)
+def push(store: PushStore, body: bytes) -> int:
+    pushing = Pushing(store, parse(YML).collectors.push, token="secret")
     headers = {"authorization": "Bearer secret"}
-    return answers.answer(
-        Request(method="POST", path="/push/nightly", headers=headers, keep_alive=True, body=body)
-    ).status
+    request = Request(method="POST", path="/push/nightly", headers=headers, keep_alive=True, body=body)
+    return pushing.answer(request).status
 
 
 def scrape(store: PushStore, folder: Path, *, compat: frozenset[str] = frozenset()) -> Page:
@@ -47,14 +43,14 @@ def test_files_and_pushes_come_together_on_one_page(tmp_path: Path) -> None:
     (tmp_path / "files" / "a.prom").write_text("# HELP a One.\n# TYPE a gauge\na 1\n")
     store = PushStore()
 
-    status = push(store, tmp_path, b"# HELP b Two.\n# TYPE b gauge\nb 2\n")
+    status = push(store, b"# HELP b Two.\n# TYPE b gauge\nb 2\n")
 
     page = scrape(store, tmp_path)
     assert status == 200
     assert (page.value("a"), page.value("b", job="nightly")) == (1, 2)
     assert page.values("perfloop_benchmark_mean_seconds") == [2e-6]
     assert lint(page.text) == ""
-    assert push(store, tmp_path, b"a 1\n") == 409, "a file has this name"
+    assert push(store, b"a 1\n") == 409, "a file has this name"
 
 
 def test_names_that_compat_gives_to_others_are_theirs(tmp_path: Path) -> None:
@@ -70,10 +66,5 @@ def test_names_that_compat_gives_to_others_are_theirs(tmp_path: Path) -> None:
     assert page.value("perfloop_textfile_success", file=str(folder / "bad.prom")) == 0
     assert page.value("node_reboot_required") == 1
     assert page.value("node_textfile_scrape_error") == 1
-    assert push(store, tmp_path, b"redis_up 1\n") == 409
-    assert push(store, tmp_path, b"pg_up 1\n") == 200
-
-
-def test_a_token_that_is_missing_is_a_mistake_in_the_configuration(tmp_path: Path) -> None:
-    with pytest.raises(ConfigInvalid, match="PUSH_TOKEN: is empty"):
-        pushing(parse(YML).collectors, base=tmp_path, environ={}, store=PushStore())
+    assert push(store, b"redis_up 1\n") == 409
+    assert push(store, b"pg_up 1\n") == 200

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from perfloop.app.push import Pushing
 from perfloop.app.recipe import Recipe
 from perfloop.collectors.benchmarks import BenchmarksCollector
 from perfloop.collectors.compat import node
@@ -13,7 +12,6 @@ from perfloop.collectors.push import PushCollector
 from perfloop.collectors.pushes import PushStore
 from perfloop.collectors.results.latest import Source
 from perfloop.collectors.textfile import TextfileCollector
-from perfloop.config import read_secret
 from perfloop.config.schema import Collectors
 
 # Of node_exporter's names that no alias has.
@@ -47,12 +45,6 @@ def foreign(sections: Collectors, *, base: Path, store: PushStore, compat: froze
         )
     if sections.push.token is not None:
         yield Recipe(PushCollector, store)
-
-
-def pushing(sections: Collectors, *, base: Path, environ: Mapping[str, str], store: PushStore) -> Pushing:
-    """Return what answers pushes. Raises ConfigInvalid when the token is missing."""
-    token = read_secret(sections.push.token, base=base, environ=environ) if sections.push.token else None
-    return Pushing(store, sections.push, token=token)
 
 
 def prefixes(compat: frozenset[str]) -> tuple[str, ...]:
