@@ -120,7 +120,8 @@ def test_evicted_keys_are_counted(client: Redis, collector: RedisCollector) -> N
 
     page = page_of(collector.collect())
 
-    assert value(page, "evicted_keys_total") == client.info("stats")["evicted_keys"] > 0
+    # Answers take memory, too: even reading the count may evict.
+    assert 80 <= value(page, "evicted_keys_total") <= client.info("stats")["evicted_keys"]
     client.config_set("maxmemory-policy", "noeviction")
 
 
