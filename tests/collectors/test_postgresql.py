@@ -10,9 +10,11 @@ import psycopg2
 import pytest
 
 from perfloop.collectors.postgresql import PostgresqlCollector
+from perfloop.collectors.postgresql_question import Question
 from perfloop.collectors.postgresql_session import PostgresqlSession
 from perfloop.collectors.postgresql_settings import Settings, in_base_unit, setting_family
-from perfloop.errors import Unavailable
+from perfloop.collectors.postgresql_sizes import Sizes
+from perfloop.errors import Rejected, Unavailable
 from perfloop.model import Component
 from perfloop.stack.process import Child
 from tests.collectors.pages import Page, lint, page_of
@@ -232,6 +234,53 @@ def test_a_database_whose_tables_cannot_be_read_takes_nothing_else_away(postgres
     assert page.value("perfloop_postgresql_up", component="db") == 1
 
 
+def test_what_the_server_refuses_takes_nothing_else_away(postgresql: Child, caplog: pytest.LogCaptureFixture) -> None:
+    readable = "perfloop_postgresql_views_readable"
+    with closing(connect(postgresql, "postgres")) as admin, admin.cursor() as cursor:
+        cursor.execute("CREATE ROLE hardened LOGIN; REVOKE EXECUTE ON FUNCTION pg_lock_status() FROM PUBLIC")
+        with closing(PostgresqlCollector(component(postgresql.address, user="hardened"))) as watching:
+            refused = [page_of(watching.collect()) for _ in range(2)]
+            cursor.execute("GRANT EXECUTE ON FUNCTION pg_lock_status() TO PUBLIC")
+            granted = page_of(watching.collect())
+        cursor.execute("DROP ROLE hardened")
+
+    for page in refused:
+        assert page.value(readable, component="db", views="databases") == 0
+        assert page.value(readable, component="db", views="sizes") == 1
+        assert page.value("perfloop_postgresql_up", component="db") == 1
+        assert "perfloop_postgresql_setting_work_mem_bytes" in page.names()
+    assert granted.value(readable, component="db", views="databases") == 1
+    assert "perfloop_postgresql_locks" in granted.names()
+    assert [record.getMessage() for record in caplog.records] == ["views cannot be read"]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "asked"),
+    [pytest.param(0.01, 5, id="fast: each time"), pytest.param(2.0, 2, id="slow: every 200 s")],
+)
+def test_sizes_that_take_long_are_asked_less_often(seconds: float, asked: int) -> None:
+    times: list[float] = []
+    now = [0.0]
+
+    def ask(_: Question) -> list[tuple[bytes, ...]]:
+        times.append(now[0])
+        now[0] += seconds
+        return [(b"shop", b"%d" % len(times))]
+
+    sizes = Sizes(fixed=("db",), clock=lambda: 1e9 + now[0], stopwatch=lambda: now[0])
+    pages = []
+    for scraped_at in (0.0, 60.0, 120.0, 180.0, 240.0):
+        now[0] = max(now[0], scraped_at)
+        pages.append(page_of(sizes.samples(ask)))
+
+    assert len(times) == asked
+    assert [page.value("perfloop_postgresql_database_size_bytes", component="db", database="shop") for page in pages][
+        -1
+    ] == asked
+    collected = pages[-2].value("perfloop_postgresql_database_size_last_collect_timestamp_seconds", component="db")
+    assert collected == pytest.approx(1e9 + times[-2 if asked == 5 else 0] + seconds)
+
+
 def test_settings_are_in_base_units_and_follow_a_reload(postgresql: Child) -> None:
     def setting(page: Page, name: str) -> float:
         return page.value(f"perfloop_postgresql_setting_{name}", component="db")
@@ -302,14 +351,14 @@ def test_locks_and_who_waits_for_them_are_seen(shop: Any, postgresql: Child, col
 def test_nothing_can_be_written_over_our_connection(postgresql: Child) -> None:
     session = PostgresqlSession(component(postgresql.address), database="postgres", timeout_seconds=5)
 
-    with closing(session), pytest.raises(Unavailable, match="read-only transaction"):
+    with closing(session), pytest.raises(Rejected, match="read-only transaction"):
         session.ask("INSERT INTO pg_statistic_ext SELECT * FROM pg_statistic_ext RETURNING 'x'")
 
 
 def test_a_slow_server_is_given_up_at_the_limit(postgresql: Child) -> None:
     session = PostgresqlSession(component(postgresql.address), database="postgres", timeout_seconds=0.1)
 
-    with closing(session), pytest.raises(Unavailable, match="statement timeout"):
+    with closing(session), pytest.raises(Rejected, match="statement timeout"):
         session.ask("SELECT 'x' FROM pg_sleep(9)")
 
 

@@ -5,17 +5,21 @@ The user needs `GRANT pg_monitor`; without it, states, sizes and statements of o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
 from perfloop.collectors.postgresql_databases import DATABASES, STATEMENTS
-from perfloop.collectors.postgresql_question import Answer, family
+from perfloop.collectors.postgresql_question import Answer, Question, family
 from perfloop.collectors.postgresql_replication import REPLICAS, SLOTS
 from perfloop.collectors.postgresql_server import BUILD_INFO, SERVER
 from perfloop.collectors.postgresql_session import SEARCH_PATH, PostgresqlSession
 from perfloop.collectors.postgresql_settings import SETTINGS_SQL, Settings, setting_family
-from perfloop.collectors.postgresql_tables import READABLE, SHOWN, TABLES, TablesOf
+from perfloop.collectors.postgresql_sizes import COLLECTED, SIZES, Sizes
+from perfloop.collectors.postgresql_tables import FAMILIES as TABLE_FAMILIES
+from perfloop.collectors.postgresql_tables import TablesOf
+from perfloop.errors import Rejected
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples
 from perfloop.model import Component, Family
@@ -23,8 +27,11 @@ from perfloop.model import Component, Family
 if TYPE_CHECKING:
     from perfloop.collectors.compat.postgres import PostgresCompat
 
+logger = logging.getLogger(__name__)
+
 UP = family("up", "Whether the PostgreSQL server answered in time.")
-QUESTIONS = (SERVER, DATABASES, REPLICAS, SLOTS, STATEMENTS)
+READABLE = family("views_readable", "Whether the server answered what was asked of these views.", "views")
+QUESTIONS = (SERVER, DATABASES, SIZES, REPLICAS, SLOTS, STATEMENTS)
 DEFAULT_DATABASE = "postgres"
 
 
@@ -39,10 +46,10 @@ class PostgresqlCollector:
     families: ClassVar[tuple[Family, ...]] = (
         UP,
         BUILD_INFO,
-        *(family for question in QUESTIONS for family in question.families),
         READABLE,
-        TABLES,
-        *SHOWN.families,
+        *(family for question in QUESTIONS for family in question.families),
+        COLLECTED,
+        *TABLE_FAMILIES,
     )
 
     def __init__(
@@ -66,7 +73,9 @@ class PostgresqlCollector:
         }
         self._sessions, self._session = sessions, sessions[own]
         self._up, self._info = Block([UP], fixed=fixed), Block([BUILD_INFO], fixed=fixed)
-        self._answers = [(question, Answer(question, fixed=fixed)) for question in QUESTIONS]
+        self._readable, self._refused = Block([READABLE], fixed=fixed), set[str]()
+        self._answers = {id(question): Answer(question, fixed=fixed) for question in QUESTIONS}
+        self._sizes = Sizes(fixed=fixed)
         self._tables = TablesOf(sessions, fixed=fixed, limit=max_tables) if max_tables else None
         self._compat = _compat(component) if compat else None
         self._wants_settings, self._settings_as_of = settings, b""
@@ -90,27 +99,49 @@ class PostgresqlCollector:
         version, settings_as_of, schema = server[: len(SERVER.notes)]
         yield from self._up.render_row([b"1"])
         yield from self._info.render([(version,)], [(b"1",)])
-        for question, answer in self._answers:
-            if question is SERVER:
-                yield from answer.render([server])
-            elif question is not STATEMENTS:
-                yield from answer.render(self._session.rows(question))
-            elif schema:
-                yield from answer.render(self._statements(schema.decode()))
-        if self._tables is not None:
-            yield from self._tables.samples()
-        if self._compat is not None:
-            yield from self._compat.samples(self._session)
-        if self._wants_settings:
-            yield from self._read_settings(settings_as_of)
+        yield from self._answers[id(SERVER)].render([server])
+        parts = {
+            "databases": lambda: self._ask(DATABASES),
+            "sizes": lambda: self._sizes.samples(self._session.rows),
+            "replication": lambda: self._ask(REPLICAS),
+            "slots": lambda: self._ask(SLOTS),
+            "statements": lambda: self._statements(schema.decode()),
+            "tables": lambda: self._tables.samples() if self._tables else (),
+            "compat": lambda: self._compat.samples(self._session) if self._compat else (),
+            "settings": lambda: self._read_settings(settings_as_of),
+        }
+        answered = []
+        for part, ask in parts.items():
+            samples, refusal = _attempt(ask)
+            self._note(part, refusal)
+            yield from samples
+            answered.append(((part,), (b"0" if refusal else b"1",)))
+        yield from self._readable.render([key for key, _ in answered], [row for _, row in answered])
 
-    def _statements(self, schema: str) -> list[tuple[bytes, ...]]:
+    def _ask(self, question: Question) -> Samples:
+        return self._answers[id(question)].render(self._session.rows(question))
+
+    def _statements(self, schema: str) -> Samples:
+        if not schema:
+            return ()
         if not self._session.knows(b"pg_stat_statements"):
             # The extension was created while we were connected.
             self._session.forget()
-        return self._session.rows(STATEMENTS, schema=schema)
+        return self._answers[id(STATEMENTS)].render(self._session.rows(STATEMENTS, schema=schema))
+
+    def _note(self, part: str, refusal: str) -> None:
+        """Log when the server refuses a part, and when it does no more, not each scrape in between."""
+        fields = {"component": self.component, "views": part}
+        if refusal and part not in self._refused:
+            logger.warning("views cannot be read", extra={**fields, "reason": refusal})
+            self._refused.add(part)
+        elif not refusal and part in self._refused:
+            logger.info("views can be read again", extra=fields)
+            self._refused.discard(part)
 
     def _read_settings(self, as_of: bytes) -> Samples:
+        if not self._wants_settings:
+            return ()
         # They cost the server as much as all the rest, and move only when they are loaded.
         if as_of != self._settings_as_of:
             rows = self._session.ask(SETTINGS_SQL)
@@ -119,6 +150,14 @@ class PostgresqlCollector:
                 self._settings += self._compat.settings(rows).samples
             self._settings_as_of = as_of
         return self._settings
+
+
+def _attempt(ask: Callable[[], Samples]) -> tuple[list[tuple[Family, bytes]], str]:
+    """Return the samples, or why the server refused them. Raises Unavailable."""
+    try:
+        return list(ask()), ""
+    except Rejected as error:
+        return [], str(error)
 
 
 def _compat(component: Component) -> PostgresCompat:

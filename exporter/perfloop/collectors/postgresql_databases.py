@@ -56,14 +56,6 @@ STATES = (
         "extract(epoch FROM pg_stat_database.checksum_last_failure)",
         labels=_LABELS,
     ),
-    # A role that may not look into a database may not ask for its size either: then there is none, not an error.
-    value(
-        "database_size_bytes",
-        "Size on disk, pg_database_size().",
-        """CASE WHEN has_database_privilege(pg_database.oid, 'CONNECT') OR pg_has_role('pg_read_all_stats', 'USAGE')
-      THEN pg_database_size(pg_database.oid) END""",
-        labels=_LABELS,
-    ),
     value(
         "database_connection_limit",
         "Connections that the database allows, datconnlimit of pg_database; none where there is no limit.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perfloop.collectors.postgresql_question import COLUMNS_SQL, Columns, Question, columns_of
 from perfloop.collectors.session import Session
+from perfloop.errors import Rejected
 from perfloop.model import Component
 
 SEARCH_PATH = "pg_catalog"
@@ -25,7 +26,10 @@ class PostgresqlSession:
         self._statements: dict[tuple[int, tuple[str, ...]], str] = {}
 
     def rows(self, question: Question, **places: str) -> list[tuple[bytes, ...]]:
-        """Return the rows of a question; `places` are the other words in braces in it. Raises Unavailable."""
+        """Return the rows of a question; `places` are the other words in braces in it.
+
+        Raises Unavailable without a connection, Rejected when the server says no.
+        """
         if not self._session.connected:
             self.forget()
         key = (id(question), tuple(places.values()))
@@ -35,7 +39,12 @@ class PostgresqlSession:
             for place, word in places.items():
                 statement = statement.replace(f"{{{place}}}", word)
             self._statements[key] = statement
-        return self._session.ask(self._statements[key])
+        try:
+            return self._session.ask(self._statements[key])
+        except Rejected:
+            # A view or a right may be new, or gone.
+            self.forget()
+            raise
 
     def knows(self, view: bytes) -> bool:
         """Say whether the view was there when it was last looked for."""
@@ -47,7 +56,7 @@ class PostgresqlSession:
         self._statements.clear()
 
     def ask(self, statement: str) -> list[tuple[bytes, ...]]:
-        """Return the rows of a statement whose columns are all text. Raises Unavailable."""
+        """Return the rows of a statement whose columns are all text. Raises the same."""
         return self._session.ask(statement)
 
     def close(self) -> None:

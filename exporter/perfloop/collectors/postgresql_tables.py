@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from perfloop.collectors.postgresql_question import Answer, Question, Row, Value, family, value
 from perfloop.collectors.postgresql_session import PostgresqlSession
-from perfloop.errors import Unavailable
+from perfloop.errors import Rejected, Unavailable
 from perfloop.exposition.block import Block
 from perfloop.model import Family
 
@@ -87,6 +87,9 @@ SHOWN = Question(
 )
 
 
+FAMILIES = (READABLE, TABLES, *SHOWN.families)
+
+
 class TablesOf:
     """The tables of several databases, each over its own connection; one that fails takes nothing else away."""
 
@@ -102,7 +105,7 @@ class TablesOf:
         for database, session in self._sessions.items():
             try:
                 rows = session.rows(SHOWN, limit=self._limit)
-            except Unavailable as error:
+            except (Unavailable, Rejected) as error:
                 logger.debug("tables cannot be read", extra={"database": database, "reason": str(error)})
                 counts.append((b"0", b""))
                 continue

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from perfloop.collectors.address import split_address
-from perfloop.errors import Unavailable
+from perfloop.errors import Rejected, Unavailable
 from perfloop.model import Component
 
 if TYPE_CHECKING:
@@ -18,16 +18,17 @@ _CONNECT_SECONDS = 2
 
 
 class Session:
-    """Connects at the first statement, keeps the connection, and connects anew after an error.
+    """Connects at the first statement, keeps the connection, and connects anew when it was lost.
 
     Every statement is its own transaction (autocommit), so none is ever left open. `prepare` runs on each new
-    connection.
+    connection. Whatever is asked raises Unavailable without a connection, and Rejected when the server says no.
     """
 
     def __init__(self, component: Component, *, database: str, prepare: Sequence[str] = ()) -> None:
         self._component, self._database, self._prepare = component, database, prepare
         self._connection: connection | None = None
         self._planned: dict[str, str] = {}
+        self._plans_made = 0
 
     @property
     def connected(self) -> bool:
@@ -35,13 +36,13 @@ class Session:
         return self._connection is not None
 
     def rows(self, statement: str) -> list[dict[str, Any]]:
-        """Return the rows of a statement by column name. Raises Unavailable."""
+        """Return the rows of a statement by column name."""
         return self._run(lambda open_cursor: _fetch(open_cursor, statement))
 
     def ask(self, statement: str) -> list[tuple[bytes, ...]]:
         """Return the rows of a statement whose columns are all text, as the server wrote them.
 
-        The server plans it once a connection: planning takes longer than most statistics. Raises Unavailable.
+        The server plans it once a connection: planning takes longer than most statistics.
         """
         return self._run(lambda open_cursor: self._execute(open_cursor, statement))
 
@@ -59,21 +60,35 @@ class Session:
             with self._connection.cursor() as open_cursor:
                 return work(open_cursor)
         except psycopg2.Error as error:
-            self.close()
             reason = str(error).strip().splitlines() or [type(error).__name__]
-            raise Unavailable(f"{self._component.address}: {reason[0]}") from error
+            text = f"{self._component.address}: {reason[0]}"
+            if self._connection is not None and not self._connection.closed:
+                raise Rejected(text) from error
+            self.close()
+            raise Unavailable(text) from error
 
     def _execute(self, open_cursor: cursor, statement: str) -> list[tuple[bytes, ...]]:
         from psycopg2.extensions import BYTES, register_type  # noqa: PLC0415 - with the library
 
-        name = self._planned.get(statement)
-        if name is None:
-            name = f"perfloop_{len(self._planned)}"
+        if statement not in self._planned:
+            name = f"perfloop_{self._plans_made}"
+            self._plans_made += 1
             open_cursor.execute(f"PREPARE {name} AS {statement}")
             self._planned[statement] = name
         register_type(BYTES, open_cursor)
-        open_cursor.execute(f"EXECUTE {name}")
+        try:
+            open_cursor.execute(f"EXECUTE {self._planned[statement]}")
+        except import_psycopg2().Error:
+            # What the plan was made for may have changed: the next one is made anew.
+            self._forget(statement)
+            raise
         return open_cursor.fetchall()
+
+    def _forget(self, statement: str) -> None:
+        name = self._planned.pop(statement)
+        if self._connection is not None and not self._connection.closed:
+            with self._connection.cursor() as open_cursor:
+                open_cursor.execute(f"DEALLOCATE {name}")
 
     def _connect(self) -> connection:
         made = connect(self._component, database=self._database)
