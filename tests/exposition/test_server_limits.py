@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,14 @@ class Process:
         status, body = answer.status, answer.read()
         client.close()
         return status, body, time.monotonic() - started_at
+
+    def post(self, size_bytes: int) -> int:
+        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        with suppress(OSError):
+            client.request("POST", "/", body=b"x" * size_bytes)
+        status = client.getresponse().status
+        client.close()
+        return status
 
     def runs(self) -> int:
         """Return how often the process was given a CPU."""
@@ -184,6 +193,21 @@ def settled(running: Process) -> int:
     while running.runs() == before and time.monotonic() - since < 1:
         time.sleep(0.05)
     return before if running.runs() == before else 0
+
+
+def test_bodies_have_a_limit_together(process: Callable[..., Process]) -> None:
+    running = process()
+    clients = [running.connect() for _ in range(70)]
+    for client in clients:
+        client.sendall(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+
+    answers = [client.recv(1000)[9:12] for client in clients]
+
+    assert answers == [b"100"] * 67 + [b"413"] * 3
+    clients[0].close()
+    assert eventually(lambda: running.post(1_000_000) == HTTPStatus.OK)
+    for client in clients:
+        client.close()
 
 
 def test_a_refused_body_is_told_so_though_it_is_still_being_sent(process: Callable[..., Process]) -> None:

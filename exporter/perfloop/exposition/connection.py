@@ -90,6 +90,11 @@ class Connection:
         """Whether the client has not taken all of its answer."""
         return bool(self._unsent)
 
+    @property
+    def held_bytes(self) -> int:
+        """How much memory the body that the client is sending may come to take."""
+        return self._reader.held_bytes
+
     def on_ready(self) -> None:
         """Do what the socket is ready for."""
         try:

@@ -120,6 +120,11 @@ class RequestReader:
         """Whether a request has begun and is not complete."""
         return self._size_bytes > 0
 
+    @property
+    def held_bytes(self) -> int:
+        """How much memory the body of the present request may come to take."""
+        return self._most_bytes
+
     def take_continue(self) -> bool:
         """Return, once, whether the client waits for `100 Continue` before it sends the body."""
         asks, self._asks_to_continue = self._asks_to_continue and self.midway, False
@@ -183,7 +188,7 @@ class RequestReader:
 
     def on_message_complete(self) -> None:
         """Called by httptools."""
-        self._size_bytes = 0
+        self._size_bytes = self._most_bytes = 0
         self._completed += 1
         self.requests.append(
             Request(
@@ -208,8 +213,9 @@ class RequestReader:
         return len(self._url) + sum(len(name) + len(value) for name, value in self._headers.items())
 
     def _expect_body(self) -> None:
-        self._most_bytes = self._left_bytes = self._body_limit(self._path)
-        if int(self._headers.get("content-length", 0)) > self._most_bytes:
+        limit = self._body_limit(self._path)
+        self._most_bytes = self._left_bytes = int(self._headers.get("content-length", limit))
+        if self._most_bytes > limit:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         self._asks_to_continue = self._headers.get("expect", "").lower() == "100-continue"
 

@@ -28,6 +28,8 @@ __all__ = ["BACKLOG", "MAX_CONNECTIONS", "Deferred", "Handler", "Server"]
 
 BACKLOG = 1024
 MAX_CONNECTIONS = 512
+# All bodies that are being sent, together: nobody has shown a password yet when they arrive.
+MAX_BODIES_BYTES = 64 << 20
 # With no room for another connection, clients wait in the backlog for so long before the next try.
 _PAUSE_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64
@@ -179,7 +181,7 @@ class Server:
             return
         connection = Connection(
             transport,
-            RequestReader(body_limit=self._body_limit),
+            RequestReader(body_limit=self._room_for_body),
             self._handler,
             headers=self._headers,
             request_seconds=self._request_seconds,
@@ -191,6 +193,10 @@ class Server:
         self._watched[number] = select.EPOLLIN
         # The request is there already; and who is known to wait for an answer is not closed to make room.
         self._advance(connection)
+
+    def _room_for_body(self, path: str) -> int:
+        taken = sum(connection.held_bytes for connection in self._connections.values())
+        return min(self._body_limit(path), max(0, MAX_BODIES_BYTES - taken))
 
     def _advance(self, connection: Connection) -> None:
         try:
