@@ -202,6 +202,17 @@ def test_a_push_that_is_refused_is_told_why_and_leaves_everything_as_it_was(
     assert running.page().text == before.replace("refused_total 0", f"refused_total {refused}")
 
 
+def test_the_token_may_have_a_header_of_its_own_beside_users_of_the_exporter(exporter: Callable[..., Exporter]) -> None:
+    running = exporter()
+
+    statuses = [
+        running.push("a 1\n", Authorization="Basic dXNlcjpwYXNz", X_Perfloop_Push_Token=token)[0]
+        for token in (TOKEN, "wrong", "")
+    ]
+
+    assert statuses == [200, 401, 401]
+
+
 def test_without_a_token_nothing_can_be_pushed(exporter: Callable[..., Exporter]) -> None:
     running = exporter(token=None)
 

@@ -16,6 +16,8 @@ from perfloop.exposition.parse import PageInvalid, parse
 
 METHODS = ("POST", "PUT", "DELETE")
 TTL_HEADER = "x-perfloop-ttl-seconds"
+# Where --web.config.file has users, these take the header Authorization for themselves.
+TOKEN_HEADER = "x-perfloop-push-token"  # noqa: S105 - the name of a header
 # The second one is where clients of the Pushgateway push to.
 _PATH = re.compile(r"/(?:push|metrics/job)/(.*)", re.DOTALL)
 _JOB = re.compile(r"[A-Za-z0-9_.:-]{1,100}")
@@ -66,9 +68,9 @@ class Pushing:
     def _check_token(self, request: Request) -> None:
         if self._token is None:
             raise _Refused(HTTPStatus.FORBIDDEN, "pushes are off: perfloop.yml has no collectors.push.token")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        same = hmac.compare_digest(token.strip().encode(), self._token.encode())
-        if scheme.lower() != "bearer" or not same:
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        token = request.headers.get(TOKEN_HEADER, bearer if scheme.lower() == "bearer" else "")
+        if not hmac.compare_digest(token.strip().encode(), self._token.encode()):
             problem = "expected the header Authorization: Bearer with the token of collectors.push.token"
             raise _Refused(HTTPStatus.UNAUTHORIZED, problem, ("WWW-Authenticate", "Bearer"))
 
