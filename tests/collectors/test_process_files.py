@@ -71,12 +71,10 @@ def test_units_become_base_units(tmp_path: Path) -> None:
     assert seen.value("perfloop_process_open_files_worst_ratio", group="web") == 0.25
     assert seen.value("perfloop_process_oldest_start_timestamp_seconds", group="web") == BOOT + 10
     assert seen.value("perfloop_process_states", group="web", state="waiting") == 1
-    collector.close()
 
 
-@pytest.mark.parametrize("kept_files", [0, 100])
-def test_a_pid_that_is_given_to_another_process_starts_anew(tmp_path: Path, kept_files: int) -> None:
-    collector = ProcessCollector([Group(name="web", names=("web",))], ProcFolder(tmp_path, kept_files=kept_files))
+def test_a_pid_that_is_given_to_another_process_starts_anew(tmp_path: Path) -> None:
+    collector = watching(tmp_path)
     made_up(tmp_path, 7, ticks=100_000)
     page(collector)
     made_up(tmp_path, 7, ticks=100_200)
@@ -87,7 +85,6 @@ def test_a_pid_that_is_given_to_another_process_starts_anew(tmp_path: Path, kept
 
     assert value(collector, "cpu_seconds_total", mode="user") == 2 + 3
     assert value(collector, "starts_total") == 1
-    collector.close()
 
 
 def test_a_pid_of_nobody_that_is_given_to_a_member_is_noticed(tmp_path: Path) -> None:
@@ -225,4 +222,3 @@ def test_whatever_a_file_says_the_page_is_a_page(tmp_path: Path, file: str, cont
 
     assert seen.value("perfloop_process_processes", group="web") >= 1
     shutil.rmtree(tmp_path / "7")
-    collector.close()

@@ -18,7 +18,6 @@ from perfloop.model import Family, MetricType
 
 MODES = ("user", "system")
 KINDS = ("voluntary", "involuntary")
-_MAX_KEPT_FILES = 2000
 
 
 def _counter(name: str, text: str, *labels: str) -> Family:
@@ -115,8 +114,7 @@ class ProcessCollector:
         return ()
 
     def close(self) -> None:
-        """Close the files of all members."""
-        self._census.close()
+        """Do nothing: nothing is kept open."""
 
     def _state_tokens(self) -> tuple[bytes, ...]:
         return tuple(number(tally.states[state]) for tally in self._tallies for state in STATE_NAMES)
@@ -126,15 +124,7 @@ def watch(groups: Sequence[Group], *, proportional: bool = False, proc: Path = P
     """Return a collector that reads /proc, or asks psutil where there is none."""
     if not (proc / "self").is_dir():
         return ProcessCollector(groups, PsutilProcesses())
-    return ProcessCollector(groups, ProcFolder(proc, proportional=proportional, kept_files=_room_for_files()))
-
-
-def _room_for_files() -> int:
-    """Return how many files may stay open: half of what this process may open, so that clients find room, too."""
-    import resource  # noqa: PLC0415 - not there on every system
-
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MAX_KEPT_FILES if limit == resource.RLIM_INFINITY else min(limit // 2, _MAX_KEPT_FILES)
+    return ProcessCollector(groups, ProcFolder(proc, proportional=proportional))
 
 
 def _row(tally: Tally, counters: Sequence[bytes]) -> tuple[bytes, ...]:

@@ -31,9 +31,6 @@ class Process(Traits, Protocol):
     def usage(self) -> Usage:
         """Read what it uses now. Raises OSError once it has ended."""
 
-    def close(self) -> None:
-        """Close its files."""
-
 
 class Source(Protocol):
     """Where processes are found; `proportional` says whether Usage has proportional bytes."""
@@ -45,8 +42,8 @@ class Source(Protocol):
     def pids(self) -> dict[int, int]:
         """Return the pids, each with a mark that changes, if it can, when another process gets the pid."""
 
-    def open(self, pid: int, *, opened: int) -> Process:
-        """Return a process; `opened` is how many others are open. Raises OSError when there is none."""
+    def open(self, pid: int) -> Process:
+        """Return a process. Raises OSError when there is none."""
 
 
 @dataclass(slots=True)
@@ -110,11 +107,6 @@ class Census:
                 self._renamed.add(pid)
             yield member, usage
 
-    def close(self) -> None:
-        """Forget everybody."""
-        for pid in list(self._known):
-            self._forget(pid)
-
     def _due(self) -> set[int]:
         """Return who is in no group, but perhaps only since it had not become what it was started for."""
         turn, last = self._number % _TURNS, self._number - 1
@@ -127,7 +119,7 @@ class Census:
     def _open(self, pid: int) -> Process | None:
         """Open a process and know it from now on; None if it is gone."""
         try:
-            process = self._source.open(pid, opened=len(self._members))
+            process = self._source.open(pid)
         except OSError:
             self._forget(pid)
             return None
@@ -154,10 +146,7 @@ class Census:
         """Put a process into its group; return whether it is a member that started since the last time."""
         pid, known = process.pid, self._known[process.pid]
         old, known.group = self._members.pop(pid, None), group
-        if old is not None:
-            old.process.close()
         if group is None:
-            process.close()
             return False
         member = self._members[pid] = Member(group, process, process.name)
         # A process may have been seen a moment before it executed what it was started for.
@@ -169,5 +158,4 @@ class Census:
         self._known.pop(pid, None)
         if not but_its_mark:
             self._marks.pop(pid, None)
-        if member := self._members.pop(pid, None):
-            member.process.close()
+        self._members.pop(pid, None)

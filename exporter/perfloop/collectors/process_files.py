@@ -32,27 +32,22 @@ class Usage(NamedTuple):
 
 
 class ProcProcess:
-    """One process; its files are kept open if there is room. Every method raises OSError once it has ended."""
+    """One process. Every method raises OSError once it has ended.
 
-    def __init__(
-        self, folder: str, pid: int, *, boot_seconds: int, sized: bool, proportional: bool, keep: bool
-    ) -> None:
+    Its files are opened anew each time: to keep them open would save a seventh, and take two of them for each process.
+    """
+
+    def __init__(self, folder: str, pid: int, *, boot_seconds: int, sized: bool, proportional: bool) -> None:
         self.pid, self._folder, self._sized, self._proportional = pid, folder, sized, proportional
-        self._keep, self._fds = keep, dict[str, int]()
         self._input_output = True
         self._open_files_max: int | None = None
+        self._head, _, rest = self._read("stat").rpartition(b")")
+        fields = rest.split()
         try:
-            stat = self._read("stat")
-            head, _, rest = stat.rpartition(b")")
-            fields = rest.split()
-            self._head, self.parent, self._started = head, int(fields[1]), fields[19]
+            self.parent, self._started = int(fields[1]), fields[19]
+            self.identity = int(self._started)
         except (IndexError, ValueError) as error:
-            self.close()
-            raise OSError(f"{folder}/stat is none") from error
-        except OSError:
-            self.close()
-            raise
-        self.identity = int(self._started)
+            raise OSError(f"{folder}/stat: not what Linux writes there") from error
         self.started_at = boot_seconds + self.identity / 100
 
     @property
@@ -72,7 +67,7 @@ class ProcProcess:
         stat = rest.split()
         if stat[19] != self._started:
             raise ProcessLookupError(f"{self._folder} is another process")
-        status = self._read("status", keep=False)
+        status = self._read("status")
         open_files = self._open_files()
         counters = (
             int(stat[11]),
@@ -95,36 +90,24 @@ class ProcProcess:
 
     def command_line(self) -> str:
         """Return its arguments, joined by spaces."""
-        arguments = self._read("cmdline", keep=False).rstrip(b"\0")
+        arguments = self._read("cmdline").rstrip(b"\0")
         return arguments.replace(b"\0", b" ").decode("utf-8", "replace")
 
     def cgroups(self) -> Sequence[str]:
         """Return the paths of its cgroups."""
-        lines = self._read("cgroup", keep=False).decode("utf-8", "replace").splitlines()
+        lines = self._read("cgroup").decode("utf-8", "replace").splitlines()
         return [line.split(":", 2)[2] for line in lines if line.count(":") > 1]
 
     def user_id(self) -> int:
         """Return its effective user."""
-        found = _EFFECTIVE_USER.search(self._read("status", keep=False))
+        found = _EFFECTIVE_USER.search(self._read("status"))
         return int(found[1]) if found else -1
 
-    def close(self) -> None:
-        """Close its files. Twice is harmless."""
-        for fd in self._fds.values():
-            os.close(fd)
-        self._fds = {}
-
-    def _read(self, file: str, *, keep: bool = True) -> bytes:
+    def _read(self, file: str) -> bytes:
         """Return a file's content; all but a long command line or list of cgroups comes in one piece."""
-        fd = self._fds.get(file)
-        if fd is not None:
-            return os.pread(fd, _CHUNK_BYTES, 0)
         fd = os.open(f"{self._folder}/{file}", os.O_RDONLY | os.O_CLOEXEC)
-        if keep and self._keep:
-            self._fds[file] = fd
-            return os.pread(fd, _CHUNK_BYTES, 0)
         try:
-            return os.pread(fd, _CHUNK_BYTES, 0)
+            return os.read(fd, _CHUNK_BYTES)
         finally:
             os.close(fd)
 
@@ -142,7 +125,7 @@ class ProcProcess:
 
     def _proportional_bytes(self) -> int | None:
         try:
-            found = _PROPORTIONAL.search(self._read("smaps_rollup", keep=False))
+            found = _PROPORTIONAL.search(self._read("smaps_rollup"))
         except PermissionError:
             return None
         # Threads of the kernel and zombies have no memory of their own.
@@ -160,19 +143,17 @@ class ProcProcess:
         if open_files is None:
             return None
         if self._open_files_max is None or open_files > self._open_files_max / 2:
-            found = _OPEN_FILES.search(self._read("limits", keep=False))
+            found = _OPEN_FILES.search(self._read("limits"))
             # "unlimited" is not found, and not limited.
             self._open_files_max = int(found[1]) if found else 0
         return open_files / self._open_files_max if self._open_files_max else 0.0
 
 
 class ProcFolder:
-    """/proc, or one like it. `kept_files` is how many files may stay open between two scrapes."""
+    """/proc, or one like it."""
 
-    def __init__(self, proc: Path = Path("/proc"), *, proportional: bool = False, kept_files: int = 256) -> None:
-        self.proportional = proportional
-        self._proc, self._kept_processes = str(proc), kept_files // 2
-        self._sized = _has_sizes(proc)
+    def __init__(self, proc: Path = Path("/proc"), *, proportional: bool = False) -> None:
+        self.proportional, self._proc, self._sized = proportional, str(proc), _has_sizes(proc)
         self._boot_seconds: int | None = None
 
     def pids(self) -> dict[int, int]:
@@ -180,8 +161,8 @@ class ProcFolder:
         with os.scandir(self._proc) as entries:
             return {int(entry.name): entry.inode() for entry in entries if entry.name.isdigit()}
 
-    def open(self, pid: int, *, opened: int) -> ProcProcess:
-        """Return a process; `opened` says how many others there are. Raises OSError when there is none."""
+    def open(self, pid: int) -> ProcProcess:
+        """Return a process. Raises OSError when there is none."""
         if self._boot_seconds is None:
             found = _BOOT_TIME.search(Path(self._proc, "stat").read_bytes())
             self._boot_seconds = int(found[1]) if found else 0
@@ -191,7 +172,6 @@ class ProcFolder:
             boot_seconds=self._boot_seconds,
             sized=self._sized,
             proportional=self.proportional,
-            keep=opened < self._kept_processes,
         )
 
 

@@ -73,9 +73,6 @@ class PsutilProcess:
         users = _if_allowed(getattr(self._process, "uids", None))
         return users.effective if users else -1
 
-    def close(self) -> None:
-        """Do nothing: nothing is kept open."""
-
 
 class PsutilProcesses:
     """The processes that psutil finds."""
@@ -86,7 +83,7 @@ class PsutilProcesses:
         """Return the pids; that one is given to another process is noticed later."""
         return dict.fromkeys(_psutil().pids(), 0)
 
-    def open(self, pid: int, *, opened: int) -> PsutilProcess:  # noqa: ARG002 - nothing is kept open
+    def open(self, pid: int) -> PsutilProcess:
         """Return a process. Raises OSError when there is none."""
         return PsutilProcess(pid)
 

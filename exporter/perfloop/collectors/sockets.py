@@ -101,9 +101,11 @@ def _others(paths: Paths, *, aliases: Aliases | None) -> dict[str, Source]:
 
 
 def _listed(paths: Paths, *, max_connections: int, aliases: Aliases | None) -> dict[str, Source]:
-    sources: dict[str, Source] = {"udp_diag": diag.UdpQueues(aliases=aliases)}
-    if max_connections:
+    def sockstat() -> tuple[KernelFile, KernelFile]:
         net = net_folder(paths.procfs)
-        files = KernelFile(net / "sockstat"), KernelFile(net / "sockstat6")
-        sources["tcp_diag"] = diag.TcpStates(*files, most=max_connections, aliases=aliases)
+        return KernelFile(net / "sockstat"), KernelFile(net / "sockstat6")
+
+    sources: dict[str, Source] = {"udp_diag": diag.UdpQueues(*sockstat(), aliases=aliases)}
+    if max_connections:
+        sources["tcp_diag"] = diag.TcpStates(*sockstat(), most=max_connections, aliases=aliases)
     return sources

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import socket
 from collections import Counter
@@ -35,6 +34,7 @@ _NEW_SYN_RECV, _SYN_RECV, _TIME_WAIT = 12, 3, 6
 # There may be a hundred thousand of them, and sockstat knows how many.
 _COUNTED = sum(1 << state for state in (*STATES, _NEW_SYN_RECV) if state != _TIME_WAIT)
 _IN_USE, _WAITING = re.compile(rb"^TCP6?: inuse (\d{1,18})\b", re.MULTILINE), re.compile(rb" tw (\d{1,18})\b")
+_UDP_IN_USE = re.compile(rb"^UDP6?: inuse (\d{1,18})\b", re.MULTILINE)
 _UDP_LABELS = [("v4", "rx"), ("v4", "tx"), ("v6", "rx"), ("v6", "tx")]
 
 _NETLINK_SOCK_DIAG = 4
@@ -136,26 +136,27 @@ class TcpStates:
 
 
 class UdpQueues:
-    """Bytes in the queues of all UDP sockets."""
+    """Bytes in the queues of all UDP sockets; sockstat says whether there are any."""
 
-    def __init__(self, *, aliases: Aliases | None) -> None:
+    def __init__(self, sockstat: KernelFile, sockstat6: KernelFile, *, aliases: Aliases | None) -> None:
+        self._files = {socket.AF_INET: sockstat, socket.AF_INET6: sockstat6}
         self._diag, self._block = Diag(), Block([UDP_QUEUES], aliases=aliases)
 
     def read(self) -> Samples:
         """List the sockets. Raises OSError and Garbled."""
         tokens: list[bytes] = []
-        for version in (socket.AF_INET, socket.AF_INET6):
-            try:
-                queues = [(received, sent) for _, _, received, sent in self._diag.udp(version)]
-            except OSError as cause:
+        for version, file in self._files.items():
+            found = _UDP_IN_USE.search(file.read_or_nothing())
+            if not found:
                 # A kernel without IPv6.
-                if cause.errno not in {errno.ENOENT, errno.EAFNOSUPPORT}:
-                    raise
                 tokens += (b"", b"")
                 continue
-            tokens += (number(sum(received for received, _ in queues)), number(sum(sent for _, sent in queues)))
+            queues = list(self._diag.udp(version)) if int(found[1]) else []
+            tokens += (number(sum(received for *_, received, _ in queues)), number(sum(sent for *_, sent in queues)))
         return self._block.render_tokens(_UDP_LABELS, tuple(tokens))
 
     def close(self) -> None:
-        """Close the connection to the kernel."""
+        """Close everything."""
         self._diag.close()
+        for file in self._files.values():
+            file.close()

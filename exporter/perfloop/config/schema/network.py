@@ -26,8 +26,7 @@ class NetworkCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields
 
     #: Whether it measures.
     enabled: bool = True
-    #: TCP sockets that are counted by state at each scrape; where there are more, none are. By default none: the
-    #: kernel searches its whole table of connections for them, which takes longer than all else that is measured here.
+    #: TCP sockets counted by state; where there are more, none are. Dear: see [sockets](collectors/sockets.md).
     max_connections: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     #: Addresses that are connected to at each scrape.
     targets: tuple[TcpTarget, ...] = ()

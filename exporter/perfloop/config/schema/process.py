@@ -23,7 +23,7 @@ class ProcessGroup(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pid_file: Path | None = None
     #: Their names, as in `/proc/PID/comm`; only the first 15 bytes count, as Linux keeps no more.
     names: Annotated[tuple[Text, ...], Meta(min_length=1)] | None = None
-    #: Regular expression (Python's) that is searched for in their command lines, arguments joined by spaces.
+    #: Regular expression that is searched for in their command lines; arguments are joined by spaces.
     command_line: Text | None = None
     #: The systemd unit that they run in, as `postgresql.service`.
     systemd_unit: Text | None = None
@@ -31,8 +31,7 @@ class ProcessGroup(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     cgroup: Text | None = None
     #: Their effective user, by name or number.
     user: Text | None = None
-    #: Whether their children belong to the group, too, if they match no group themselves; by default for `pid` and
-    #: `pid_file`.
+    #: Whether children that match no group belong to that of their parent; by default for `pid` and `pid_file`.
     children: bool | None = None
 
 
@@ -41,8 +40,7 @@ class ProcessCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields
 
     #: Whether it measures.
     enabled: bool = True
-    #: Whether memory is also counted with what is shared divided among its users (PSS): dear, as the kernel walks
-    #: through all pages of each process.
+    #: Whether memory is also counted with what is shared divided among its users (PSS), which is dear.
     proportional_memory: bool = False
     #: The groups; without any, nothing is measured.
     groups: tuple[ProcessGroup, ...] = ()
