@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
@@ -33,6 +34,7 @@ UP = family("up", "Whether the PostgreSQL server answered in time.")
 READABLE = family("views_readable", "Whether the server answered what was asked of these views.", "views")
 QUESTIONS = (SERVER, DATABASES, SIZES, REPLICAS, SLOTS, STATEMENTS)
 DEFAULT_DATABASE = "postgres"
+_TRUE = b"true"
 
 
 class PostgresqlCollector:
@@ -96,20 +98,21 @@ class PostgresqlCollector:
 
     def _collect(self) -> Iterator[tuple[Family, bytes]]:
         [server] = self._session.rows(SERVER)
-        version, settings_as_of, schema = server[: len(SERVER.notes)]
+        version, settings_as_of, schema, replicas, slots = server[: len(SERVER.notes)]
         yield from self._up.render_row([b"1"])
         yield from self._info.render([(version,)], [(b"1",)])
         yield from self._answers[id(SERVER)].render([server])
-        parts = {
+        parts: dict[str, Callable[[], Samples]] = {
             "databases": lambda: self._ask(DATABASES),
             "sizes": lambda: self._sizes.samples(self._session.rows),
-            "replication": lambda: self._ask(REPLICAS),
-            "slots": lambda: self._ask(SLOTS),
+            "replication": lambda: self._ask(REPLICAS) if replicas == _TRUE else (),
+            "slots": lambda: self._ask(SLOTS) if slots == _TRUE else (),
             "statements": lambda: self._statements(schema.decode()),
             "tables": lambda: self._tables.samples() if self._tables else (),
-            "compat": lambda: self._compat.samples(self._session) if self._compat else (),
             "settings": lambda: self._read_settings(settings_as_of),
         }
+        if self._compat is not None:
+            parts["compat"] = partial(self._compat.samples, self._session)
         answered = []
         for part, ask in parts.items():
             samples, refusal = _attempt(ask)

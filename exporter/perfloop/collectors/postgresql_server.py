@@ -17,6 +17,9 @@ SETTINGS_SQL = "pg_conf_load_time() || ' ' || pg_postmaster_start_time()"
 STATEMENTS_SCHEMA_SQL = """CASE WHEN current_setting('pg_stat_statements.max', true) IS NOT NULL THEN
     (SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
       WHERE extname = 'pg_stat_statements') END"""
+# Most servers have none of these, and then need not be asked for them.
+REPLICAS_SQL = "EXISTS (SELECT FROM pg_stat_get_wal_senders())"
+SLOTS_SQL = "EXISTS (SELECT FROM pg_get_replication_slots())"
 # Where the WAL ends for this server: what it wrote, or, as a standby, what it received or read from the archive.
 WAL_END_SQL = """CASE WHEN pg_is_in_recovery() THEN greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
     ELSE pg_current_wal_lsn() END"""
@@ -150,7 +153,7 @@ AUTOVACUUM = value(
     "SELECT count(*) FROM pg_stat_get_activity(NULL) WHERE backend_type = 'autovacuum worker'",
 )
 SERVER = Question(
-    notes=(VERSION_SQL, SETTINGS_SQL, STATEMENTS_SCHEMA_SQL),
+    notes=(VERSION_SQL, SETTINGS_SQL, STATEMENTS_SCHEMA_SQL, REPLICAS_SQL, SLOTS_SQL),
     keys=(),
     values=(*GENERAL, *CHECKPOINTS, *WRITERS, *ARCHIVER, *WAL, *RECOVERY, AUTOVACUUM),
     source="FROM pg_stat_bgwriter CROSS JOIN pg_stat_archiver {optional}",
