@@ -121,19 +121,40 @@ def test_a_failing_query_takes_nothing_else_away(
     assert "hunter2" not in str(vars(record))
 
 
-def test_nothing_can_be_written(ask: Any, postgresql: Child) -> None:
+@pytest.mark.parametrize(
+    "sql",
+    [
+        pytest.param("SELECT spoil() AS x", id="a function"),
+        pytest.param("INSERT INTO kept VALUES (1) RETURNING x", id="a statement that writes"),
+        pytest.param("SELECT 1 AS x; COMMIT; INSERT INTO kept VALUES (1)", id="behind the end of our transaction"),
+    ],
+)
+def test_nothing_can_be_written(ask: Any, postgresql: Child, sql: str) -> None:
     with closing(connect(postgresql, "postgres")) as admin, admin.cursor() as cursor:
         cursor.execute(
             "CREATE TABLE kept (x int); CREATE FUNCTION spoil() RETURNS int LANGUAGE sql AS "
             "'INSERT INTO kept VALUES (1) RETURNING x'"
         )
-        page = page_of(ask(query("SELECT spoil() AS x")).collect())
+        page = page_of(ask(query(sql)).collect())
         cursor.execute("SELECT count(*) FROM kept")
         found = cursor.fetchone()
         cursor.execute("DROP FUNCTION spoil; DROP TABLE kept")
 
     assert success(page) == 0
     assert found == (0,)
+
+
+@pytest.mark.parametrize(
+    ("sql", "value"),
+    [
+        pytest.param("SELECT 5 % 3 AS x;", 2, id="percent and semicolon"),
+        pytest.param("SELECT 1 AS x -- the one", 1, id="comment"),
+        pytest.param("WITH a AS (SELECT 4 AS x) SELECT * FROM a", 4, id="with"),
+        pytest.param("SELECT '}{'::text = '}{' AS x", 1, id="braces, and a truth"),
+    ],
+)
+def test_sql_is_taken_as_it_stands(ask: Any, sql: str, value: float) -> None:
+    assert page_of(ask(query(sql)).collect()).value("perfloop_query_q_x", component="db") == value
 
 
 def test_a_result_is_kept_for_its_interval(ask: Any) -> None:

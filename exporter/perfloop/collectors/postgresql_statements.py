@@ -26,7 +26,10 @@ class PostgresqlStatements:
         try:
             if self._connection is None:
                 self._connection = connect(self._component, database=self._component.database or "postgres")
-                self._connection.set_session(readonly=True)
+                with self._connection.cursor() as cursor:
+                    # Also for a statement that ends our transaction and begins another.
+                    cursor.execute("SET default_transaction_read_only = on")
+                self._connection.commit()
             result = _fetch(self._connection, sql, max_rows=max_rows, timeout_seconds=timeout_seconds)
             self._connection.rollback()
         except psycopg2.Error as error:
