@@ -15,7 +15,7 @@ from perfloop.collectors.redis import RedisCollector
 from perfloop.exposition.text import render_page
 from perfloop.model import Component
 from perfloop.stack import servers
-from perfloop.stack.process import Child, free_port
+from perfloop.stack.process import Child, find_binary, free_port
 from tests.bench.peers import redis_exporter
 from tests.support import eventually
 
@@ -25,6 +25,12 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 LEFT_OUT = ("go_", "process_", "promhttp_", "redis_exporter_")
 LEFT_OUT_ALONE = frozenset(
     {"redis_last_key_groups_scrape_duration_milliseconds", "redis_target_scrape_request_errors_total"}
+)
+# What takes SENTINEL commands besides INFO.
+LEFT_OUT_OF_SENTINELS = (
+    "redis_sentinel_master_ok_",
+    "redis_sentinel_master_setting_",
+    "redis_sentinel_master_ckquorum",
 )
 # What the scrapes of the two change themselves, or time does between them.
 MOVING = (
@@ -100,6 +106,21 @@ def cluster(folder: Path) -> Iterator[Child]:
     child.stop()
 
 
+@pytest.fixture(scope="module")
+def sentinel(folder: Path, primary: Child) -> Iterator[Child]:
+    host, _, port = primary.address.rpartition(":")
+    own, config = free_port(), folder / "sentinel.conf"
+    config.write_text(f"port {own}\nbind {host}\ndir {folder}\nsentinel monitor sessions {host} {port} 1\n")
+    argv = [find_binary("redis-server"), str(config), "--sentinel"]
+    child = Child(
+        "sentinel", argv, log=folder / "sentinel.log", ready=lambda: servers.tcp_ready(own), address=f"{host}:{own}"
+    )
+    child.start()
+    child.wait_ready()
+    yield child
+    child.stop()
+
+
 def connected(server: Child) -> Redis:
     host, _, port = server.address.rpartition(":")
     return Redis(host=host, port=int(port))
@@ -139,13 +160,13 @@ def comparable(page: Mapping[Series, float]) -> dict[Series, float]:
     return {
         (name, labels): value
         for (name, labels), value in page.items()
-        if not name.startswith(LEFT_OUT)
+        if not name.startswith((*LEFT_OUT, *LEFT_OUT_OF_SENTINELS))
         and name not in LEFT_OUT_ALONE
         and dict(labels).get("cmd") not in THEIR_COMMANDS
     }
 
 
-@pytest.mark.parametrize("which", ["primary", "replica", "cluster"])
+@pytest.mark.parametrize("which", ["primary", "replica", "cluster", "sentinel"])
 def test_every_sample_of_theirs_is_there_with_the_same_value(
     which: str, replica: Child, folder: Path, request: pytest.FixtureRequest
 ) -> None:
@@ -154,7 +175,7 @@ def test_every_sample_of_theirs_is_there_with_the_same_value(
     expected, found = comparable(theirs(server, folder)), comparable(ours(server))
 
     assert found.keys() == expected.keys()
-    assert len(found) > 100
+    assert len(found) > 80
     different = {
         key: (found[key], expected[key])
         for key in expected

@@ -20,7 +20,7 @@ from redis import Redis
 from perfloop.collectors.redis import RedisCollector
 from perfloop.collectors.redis_page import RedisPage
 from perfloop.collectors.redis_reply import parse
-from perfloop.errors import Rejected, Unavailable
+from perfloop.errors import PerfloopError, Rejected, Unavailable
 from perfloop.exposition.text import render_page
 from perfloop.model import Component, Encryption
 from perfloop.stack import servers
@@ -441,3 +441,26 @@ def test_whatever_info_says_the_page_is_valid(lines: list[bytes], others: list[o
     page = page_of(RedisPage("cache", aliases={}).samples(parse(b"\r\n".join(lines), *others)))
 
     assert value(page, "up") == 1
+
+
+RESP = st.lists(
+    st.one_of(
+        st.binary(max_size=30),
+        st.sampled_from(
+            [b"*2\r\n", b"$3\r\nfoo\r\n", b"$-1\r\n", b":5\r\n", b"-ERR no\r\n", b"+OK\r\n", b"*-1\r\n", b"%1\r\n"]
+        ),
+    ),
+    max_size=12,
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(words=RESP)
+def test_whatever_is_answered_it_is_a_page_or_an_error(words: list[bytes]) -> None:
+    with talking(answering(b"".join(words) or b"\r\n")) as address:
+        collector = RedisCollector(component(address), timeout_seconds=2)
+        try:
+            assert value(page_of(collector.collect()), "up") == 1
+        except PerfloopError:
+            assert value(page_of(collector.down()), "up") == 0
+        collector.close()

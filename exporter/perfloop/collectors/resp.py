@@ -76,7 +76,8 @@ class Connection:
     def _next(self) -> object:
         try:
             return self._reader.gets()
-        except self._hiredis.ProtocolError as error:
+        # A map whose keys cannot be keys is a TypeError, a number that is none a ValueError.
+        except (self._hiredis.ProtocolError, TypeError, ValueError) as error:
             raise Unavailable(f"{self._component.address}: what answers does not speak Redis' protocol") from error
 
 

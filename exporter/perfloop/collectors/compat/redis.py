@@ -116,7 +116,7 @@ class RedisCompat:
         has_primary = all(primary)
         return chain(
             self._rest.render_row([numbers.get(key, b"") for key in _REST]),
-            self._settings.render_row([numbers.get(key, b"") for key in (b"maxclients", b"maxmemory")]),
+            self._settings.render_row(_settings(answers)),
             self._slow.render_row(_slow(answers)),
             self._keys.render([(b"db" + row[0],) for row in keys], [row[1:] for row in keys]),
             self._percentiles.render([row[:2] for row in answers.latencies], [row[2:] for row in answers.latencies]),
@@ -136,6 +136,11 @@ class RedisCompat:
         )
 
 
+def _settings(answers: Answers) -> list[bytes]:
+    # They ask CONFIG, which a Sentinel does not know; we found the same in INFO.
+    return [answers.numbers.get(key, b"") if answers.databases else b"" for key in (b"maxclients", b"maxmemory")]
+
+
 def _slow(answers: Answers) -> Row:
     logged, microseconds = answers.slow or (b"1", b"0")
     return (number(int(logged) - 1), microseconds) if answers.slow_entries else (b"", b"")
@@ -145,7 +150,5 @@ def _keys(answers: Answers) -> list[Row]:
     """Return the databases that hold something, and 0 for the others, which INFO leaves out."""
     count = int(answers.databases or _DATABASES) if answers.numbers.get(b"cluster_enabled") != b"1" else 1
     present = {row[0] for row in answers.keyspace}
-    if b"redis_version" not in answers.words or answers.words.get(b"redis_mode") == b"sentinel":
-        return answers.keyspace
     empty = [number(index) for index in range(min(count, 1000))]
     return [*answers.keyspace, *((name, b"0", b"0", b"") for name in empty if name not in present)]
