@@ -324,7 +324,7 @@ def test_fields_that_move_are_found_again(tmp_path: Path) -> None:
     assert page.value("perfloop_network_softnet_dropped_total", cpu="7") == 255
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     file=st.sampled_from(
         ["dev", "snmp", "netstat", "snmp6", "sockstat", "sockstat6", "softnet_stat", "arp", "stat/nf_conntrack"]

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from perfloop import config
+from perfloop.app.collectors import build_collectors
 from perfloop.collectors.process import ProcessCollector, watch
 from perfloop.collectors.process_groups import Group
 from perfloop.collectors.process_psutil import PsutilProcesses
@@ -21,7 +23,7 @@ from tests.support import eventually
 
 # A child that does what it is told, one line at a time, and says when it has done it.
 CHILD = """
-import os, sys, threading, time
+import os, subprocess, sys, threading, time
 kept = []
 for line in sys.stdin:
     exec(line)
@@ -34,7 +36,11 @@ class Child:
 
     def __init__(self, marker: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", CHILD, marker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", CHILD, marker],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         self.pid = self.process.pid
         # It has become Python when it answers.
@@ -48,7 +54,7 @@ class Child:
         assert self.process.stdout.readline() == "done\n"
 
     def kill(self) -> None:
-        self.process.kill()
+        os.killpg(self.pid, signal.SIGKILL)
         self.process.communicate()
 
 
@@ -185,25 +191,17 @@ def test_a_process_counts_in_the_first_group_that_it_matches_and_only_there(mark
         assert value(it, "processes", "rest") == 2
 
 
-def test_two_hundred_children_of_a_pid_are_one_group() -> None:
-    group = Group(name="web", pid=os.getpid(), children=True)
-    before = len(psutil.Process().children(recursive=True))
-    children = [subprocess.Popen(["sleep", "60"]) for _ in range(200)]
-    try:
-        it = watching(group)
-        assert value(it, "processes") == 201 + before
+def test_two_hundred_children_of_a_pid_are_one_group(marker: str) -> None:
+    with child(marker) as one:
+        one.tell("kept += [subprocess.Popen(['sleep', '60']) for _ in range(200)]")
+        it = watching(Group(name="web", pid=one.pid, children=True))
+        assert value(it, "processes") == 201
 
-        for process in children[:100]:
-            process.kill()
-        assert value(it, "processes") == 201 + before, "nobody has waited for them"
-        assert eventually(lambda: value(it, "states", state="zombie") >= 100)
-        for process in children[:100]:
-            process.wait()
-        assert value(it, "processes") == 101 + before
-    finally:
-        for process in children:
-            process.kill()
-            process.wait()
+        one.tell("[process.kill() for process in kept[:100]]")
+        assert eventually(lambda: value(it, "states", state="zombie") == 100)
+        assert value(it, "processes") == 201, "nobody has waited for them"
+        one.tell("[process.wait() for process in kept[:100]]")
+        assert value(it, "processes") == 101
 
 
 def test_grandchildren_that_lost_their_parent_stay_in_the_group(marker: str, tmp_path: Path) -> None:
@@ -211,7 +209,7 @@ def test_grandchildren_that_lost_their_parent_stay_in_the_group(marker: str, tmp
     shell = f"sleep 60 & echo $! > {file}; wait"
     with child(marker) as one:
         it = watching(Group(name="web", pid=one.pid, children=True))
-        one.tell(f"import subprocess; kept += [subprocess.Popen(['sh', '-c', {shell!r}])]")
+        one.tell(f"kept += [subprocess.Popen(['sh', '-c', {shell!r}])]")
         assert eventually(lambda: value(it, "processes") == 3 and file.exists() and file.read_text().endswith("\n"))
         orphan = psutil.Process(int(file.read_text()))
 
@@ -242,6 +240,19 @@ def test_a_group_follows_its_pid_file(tmp_path: Path, marker: str) -> None:
             file.write_text(nobody)
             assert value(it, "processes") == 0
             assert page(it).value("perfloop_process_resident_bytes", group="web") == 0
+
+
+def test_a_relative_pid_file_starts_at_the_folder_of_perfloop_yml_and_brings_the_children(
+    marker: str, tmp_path: Path
+) -> None:
+    parsed = config.parse("collectors: {process: {groups: [{name: web, pid_file: web.pid}]}}")
+    made = [recipe.make() for recipe in build_collectors(parsed, base=tmp_path, environ={})]
+    [it] = [collector for collector in made if isinstance(collector, ProcessCollector)]
+
+    with child(marker) as one:
+        (tmp_path / "web.pid").write_text(f"{one.pid}")
+        one.tell("kept += [subprocess.Popen(['sleep', '60'])]")
+        assert value(it, "processes") == 2
 
 
 def test_a_process_is_found_under_the_name_that_it_takes(marker: str) -> None:
@@ -304,6 +315,7 @@ with subprocess.Popen(["sleep", "60"]) as own:
     seen = Page(text)
     assert seen.value("perfloop_process_processes", group="first") == 1
     assert seen.value("perfloop_process_resident_bytes", group="first") > 100_000
+    assert seen.labels("perfloop_process_open_files_worst_ratio", "group") == {"first", "own"}
     assert seen.labels("perfloop_process_written_bytes_total", "group") == {"own"}
 
 

@@ -200,7 +200,42 @@ def test_no_proc_at_all_fails_and_comes_back(tmp_path: Path) -> None:
     assert list(collector.down()) == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.dictionaries(
+            st.integers(2, 6),
+            st.tuples(st.sampled_from(["web", "db", "cat"]), st.sampled_from([1, 2, 3]), st.integers(0, 9)),
+        ),
+        max_size=6,
+    )
+)
+def test_whoever_comes_and_goes_counters_do_not_fall_and_nobody_counts_twice(
+    tmp_path: Path, scrapes: list[dict[int, tuple[str, int, int]]]
+) -> None:
+    proc = tmp_path / str(len(list(tmp_path.iterdir())))
+    groups = Group(name="web", names=("web",)), Group(name="db", names=("db", "web"))
+    collector, before = watching(proc, *groups), {"web": 0.0, "db": 0.0}
+    made_up(proc, 1, "init", parent=0)
+
+    for number, present in enumerate(scrapes):
+        for folder in proc.iterdir():
+            if folder.name.isdigit() and int(folder.name) > 1:
+                folder.rename(tmp_path / f"{proc.name}-{number}-{folder.name}")
+        for pid, (name, started, ticks) in present.items():
+            made_up(proc, pid, name, started=started, ticks=ticks * number)
+
+        seen = page(collector)
+
+        for group in ("web", "db"):
+            members = [name for name, _, _ in present.values() if name == group]
+            assert seen.value("perfloop_process_processes", group=group) == len(members)
+            used = seen.value("perfloop_process_cpu_seconds_total", group=group, mode="user")
+            assert used >= before[group]
+            before[group] = used
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     file=st.sampled_from(["stat", "status", "io", "limits", "cmdline", "cgroup"]),
     content=st.one_of(
