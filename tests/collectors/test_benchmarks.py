@@ -142,6 +142,22 @@ def test_gos_results_are_over_all_runs_of_a_benchmark(tmp_path: Path) -> None:
     assert len(page.values("perfloop_benchmark_mean_seconds")) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "success"),
+    [
+        pytest.param(GO.rstrip(), 1, id="no line feed after ok"),
+        pytest.param(GO.partition("PASS")[0], 0, id="still running"),
+        pytest.param("BenchmarkA 1 2 ns/op\n", 1, id="picked lines"),
+        pytest.param("BenchmarkA 1 2 ns/op\nBenchmarkB 1 2 ns/op", 0, id="cut lines"),
+        pytest.param("goos: linux\nPASS\n", 0, id="no benchmark"),
+    ],
+)
+def test_gos_output_counts_once_it_is_complete(tmp_path: Path, text: str, success: int) -> None:
+    results = Results(write(tmp_path / "bench.txt", text), "go")
+
+    assert results.state(results.page(), "success") == success
+
+
 def test_of_several_results_of_a_benchmark_the_newest_counts(tmp_path: Path) -> None:
     write(tmp_path / "a.json", hyperfine(parse=1.0, encode=5.0), modified_at=1000)
     write(tmp_path / "deeper" / "b.json", hyperfine(parse=2.0), modified_at=3000)

@@ -77,6 +77,7 @@ def read_whole(path: str, *, max_bytes: int) -> tuple[bytes, Version]:
         while piece := file.read(max_bytes + 1 - len(content)):
             content += piece
         version = version_of(status)
-        if version != version_of(os.fstat(descriptor)) or len(content) != status.st_size:
+        # Not its last part: that one changes, too, when another file takes this one's name.
+        if version[:-1] != version_of(os.fstat(descriptor))[:-1] or len(content) != status.st_size:
             raise Unavailable("was written while it was read")
     return content, version

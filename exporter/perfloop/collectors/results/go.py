@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from perfloop.collectors.results.result import Result, ResultInvalid
 
 _MEGABYTE = 1e6
+_LAST_WORDS = {"ok", "PASS", "FAIL", "?", "coverage:"}
 
 
 class _Run:
@@ -29,14 +30,23 @@ def is_result(path: str) -> bool:
 def read(content: bytes, path: str) -> list[Result]:
     """Return the results of one output, each with its package before its name. Raises ResultInvalid."""
     del path
-    if not content.endswith(b"\n"):
-        raise ResultInvalid("the last line has no end")
+    lines = content.decode(errors="replace").splitlines()
+    if not _is_complete(lines, ends=content.endswith(b"\n")):
+        raise ResultInvalid("the output is not complete: it ends without PASS, FAIL or ok")
     runs: dict[str, list[_Run]] = {}
-    for name, run in _runs(content.decode(errors="replace").splitlines()):
+    for name, run in _runs(lines):
         runs.setdefault(name, []).append(run)
     if not runs:
         raise ResultInvalid("no line begins with Benchmark and has a value in ns/op")
     return [_result(name, found) for name, found in runs.items()]
+
+
+def _is_complete(lines: Sequence[str], *, ends: bool) -> bool:
+    """Say whether this is all; of lines that were picked out of the output, only the end of the last one can tell."""
+    if any(line.startswith(("goos:", "pkg:")) for line in lines):
+        last = next((line.split()[0] for line in reversed(lines) if line.strip()), "")
+        return last in _LAST_WORDS
+    return ends
 
 
 def _runs(lines: Sequence[str]) -> Iterator[tuple[str, _Run]]:
