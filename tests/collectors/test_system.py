@@ -6,12 +6,14 @@ import os
 import platform
 import time
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
 
 from perfloop.collectors.host.disks import NOT_A_DISK
 from perfloop.collectors.system import SystemCollector
+from perfloop.config.schema.system import SystemSource
 from tests.collectors.pages import Page, lint, page_of
 from tests.collectors.recorded_host import RecordedHost
 from tests.support import eventually
@@ -190,6 +192,15 @@ def test_a_line_of_meminfo_that_only_a_later_kernel_has_is_shown(recorded_host: 
     assert read(recorded_host).value("perfloop_system_memory_hot_pages_far_bytes") == 2048
 
 
+def test_lines_of_meminfo_whose_names_become_one_are_one_series(recorded_host: RecordedHost) -> None:
+    recorded_host.write("meminfo", "MemTotal: 1 kB\nSize: 9 kB\nActive(anon): 2 kB\nActive_anon: 3 kB\n")
+
+    page = read(recorded_host)
+
+    assert page.value("perfloop_system_memory_size_bytes") == 1024
+    assert page.value("perfloop_system_memory_active_anon_bytes") == 2048
+
+
 def test_udev_says_the_make_of_a_disk(recorded_host: RecordedHost) -> None:
     recorded_host.write("root/run/udev/data/b254:0", 'S:disk/by-id/x\nE:ID_MODEL=Fast_"9"\nE:ID_SERIAL_SHORT=A1\n')
 
@@ -289,6 +300,24 @@ def test_a_file_that_may_not_be_read_says_so(recorded_host: RecordedHost) -> Non
 
     assert page.value("perfloop_system_source_success", source="loadavg") == 0
     assert page.value("perfloop_system_boot_timestamp_seconds") == 1_700_000_000
+
+
+def test_a_source_that_nobody_wants_is_not_read(recorded_host: RecordedHost) -> None:
+    collector = SystemCollector(recorded_host.paths, without=("pressure", "vmstat"))
+
+    page = page_of(collector.collect())
+
+    assert not page.labels("perfloop_system_source_success", "source") & {"pressure/cpu", "vmstat"}
+    assert not [name for name in page.names() if "pressure" in name or "faults" in name]
+    collector.close()
+
+
+def test_every_source_can_be_left_out_by_its_name() -> None:
+    collector = SystemCollector()
+    sources = page_of(collector.collect()).labels("perfloop_system_source_success", "source")
+
+    assert {source.partition("/")[0] for source in sources} <= set(get_args(SystemSource))
+    collector.close()
 
 
 # -- no /proc ----------------------------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def _system(sections: Collectors, *, paths: Paths, compat: frozenset[str]) -> It
     if not sections.system.enabled:
         return
     aliases, surveys = (node.ALIASES, node.SURVEYS) if "node" in compat else ({}, {})
-    yield Recipe(SystemCollector, paths, aliases=aliases, surveys=surveys)
+    yield Recipe(SystemCollector, paths, without=sections.system.without, aliases=aliases, surveys=surveys)
     yield Recipe(FilesystemCollector, paths, aliases=aliases)
 
 

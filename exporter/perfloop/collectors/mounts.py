@@ -35,16 +35,19 @@ class MountTable:
         self._paths = (proc / "1" / "mounts", proc / "self" / "mounts")
         self._root = b"" if root == Path("/") else os.fsencode(root)
         self._fd, self._poll = -1, select.poll()
-        self._is_watched = False
+        self._is_watched, self._is_current = False, False
         self._mounts: list[Mount] = []
 
     def read(self) -> list[Mount]:
         """Return all mounts: the very same list, while nothing changed. Raises OSError."""
         if self._fd < 0:
             self._open()
-        elif self._is_watched and not self._poll.poll(0):
+        # The kernel tells of a change once.
+        self._is_current = self._is_current and self._is_watched and not self._poll.poll(0)
+        if self._is_current:
             return self._mounts
         mounts = parse(self._content(), root=self._root)
+        self._is_current = True
         # Equal to the last one, it shall be the same one.
         self._mounts = self._mounts if mounts == self._mounts else mounts
         return self._mounts
@@ -57,7 +60,7 @@ class MountTable:
         """Close the file. Twice is harmless."""
         if self._fd >= 0:
             os.close(self._fd)
-        self._fd = -1
+        self._fd, self._is_current = -1, False
 
     def _open(self) -> None:
         for path in self._paths:

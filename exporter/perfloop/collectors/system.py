@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import ClassVar
 
@@ -16,6 +17,8 @@ from perfloop.exposition.block import Aliases
 from perfloop.exposition.text import Samples
 from perfloop.model import THIS_HOST, Family, Paths
 
+logger = logging.getLogger(__name__)
+
 SUCCESS = gauge(
     "source_success", "Whether a source was read and understood; none for what this kernel does not have.", "source"
 )
@@ -24,7 +27,8 @@ SUCCESS = gauge(
 class SystemCollector:
     """Reads one source after another; a broken one costs its own samples, an absent one nothing.
 
-    `aliases` and `surveys` (by source) add another exporter's names and what only that one shows.
+    Those in `without` are not read. `aliases` and `surveys` (by source) add another exporter's names and what only that
+    one shows.
     """
 
     name: ClassVar[str] = "system"
@@ -44,12 +48,17 @@ class SystemCollector:
         self,
         paths: Paths = THIS_HOST,
         *,
+        without: Collection[str] = (),
         aliases: Aliases | None = None,
         surveys: Mapping[str, Sequence[Survey]] | None = None,
     ) -> None:
-        make = _kernel_sources if (paths.procfs / "stat").exists() else _portable_sources
+        make = _kernel_sources
+        if not (paths.procfs / "stat").exists():
+            logger.warning("nothing to read; psutil is asked instead", extra={"path": str(paths.procfs)})
+            make = _portable_sources
         sources = make(paths, aliases=aliases, surveys=surveys or {})
-        self._sources = Sources(sources, success=SUCCESS, aliases=aliases)
+        read = {name: source for name, source in sources.items() if name.partition("/")[0] not in without}
+        self._sources = Sources(read, success=SUCCESS, aliases=aliases)
 
     def collect(self) -> Samples:
         """Read all sources."""
@@ -89,7 +98,7 @@ def _kernel_sources(
         "diskstats": table("diskstats", disks.survey_disks(root / "run" / "udev" / "data"), name_column=2),
         "loadavg": load.LoadFile(KernelFile(proc / "loadavg"), aliases=aliases),
         **{f"pressure/{name}": pressure(f"pressure/{name}", load.survey_pressure(name)) for name in load.RESOURCES},
-        "sys/fs/file-nr": table("sys/fs/file-nr", load.survey_files, name_column=3),
+        "file-nr": table("sys/fs/file-nr", load.survey_files, name_column=3),
         "schedstat": table("schedstat", cpu.survey_schedstat),
         "uname": identity.Uname(KernelFile(proc / "sys" / "kernel" / "domainname"), aliases=aliases),
         "os-release": identity.OsRelease([root / "etc" / "os-release", root / "usr/lib/os-release"], aliases=aliases),

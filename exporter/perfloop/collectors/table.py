@@ -169,7 +169,10 @@ _read_json = msgspec.json.Decoder(list[int]).decode
 
 
 def excerpt(text: bytes, keys: Iterable[bytes]) -> bytes:
-    """Return the lines with these keys, best in the text's order: of a long file, that is cheaper than splitting it."""
+    """Return the lines with these keys, best in the text's order: of a long file, that is cheaper than splitting it.
+
+    The first line is not looked at.
+    """
     lines, end = [], 0
     for key in keys:
         beginning = b"\n%b " % key

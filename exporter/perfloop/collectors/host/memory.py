@@ -74,7 +74,12 @@ def survey_memory(rows: Rows) -> Iterator[Part]:
     said = unique((row for row in rows if len(row.fields) > 1 and _KEY.fullmatch(row.fields[0])), column=0)
     for unit, factor in ((b"kB",), _KIBIBYTE), ((), 1):
         lines = [row for row in said if tuple(row.fields[2:]) == unit]
-        keys = [row.fields[0][:-1].decode() for row in lines]
-        families = {MEMORY.get(key) or memory_family(key): row.start + 1 for key, row in zip(keys, lines, strict=True)}
-        if families:
-            yield Part(list(families), [()], list(families.values()), factor=factor)
+        # By name: two keys that differ in punctuation only must not become one series twice.
+        found: dict[str, tuple[Family, int]] = {}
+        for row in lines:
+            key = row.fields[0][:-1].decode()
+            family = MEMORY.get(key) or memory_family(key)
+            found.setdefault(family.name, (family, row.start + 1))
+        if found:
+            families, places = zip(*found.values(), strict=True)
+            yield Part(families, [()], places, factor=factor)

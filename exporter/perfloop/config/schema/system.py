@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -16,12 +16,30 @@ GroupPath = Annotated[
     ),
 ]
 
+SystemSource = Literal[
+    "stat",
+    "meminfo",
+    "vmstat",
+    "diskstats",
+    "loadavg",
+    "pressure",
+    "file-nr",
+    "schedstat",
+    "uname",
+    "os-release",
+    "time",
+    "clocksource",
+    "timex",
+]
+
 
 class SystemCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The host's CPUs, memory, filesystems, disks, load, pressure and clock."""
 
     #: Whether it measures.
     enabled: bool = True
+    #: Sources that are not read, of those that `perfloop_system_source_success` names.
+    without: tuple[SystemSource, ...] = ()
 
 
 class CgroupCollector(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
