@@ -6,15 +6,18 @@ import logging
 from collections.abc import Iterator
 from contextlib import closing
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from perfloop.app.collectors import build_collectors
 from perfloop.collectors.postgresql_statements import PostgresqlStatements
 from perfloop.collectors.queries import QueriesCollector
 from perfloop.collectors.queries_result import Column, Query, Result, Shown, label_of, show, token_of
+from perfloop.config import parse
 from perfloop.errors import Rejected, Unavailable
 from perfloop.exposition.block import Block
 from perfloop.model import Component, MetricType
@@ -246,3 +249,33 @@ def test_a_result_that_lacks_columns_names_them() -> None:
 
     with pytest.raises(Rejected, match="no column k, y"):
         show(asked, Result(("x",), []), block=Block(asked.families, fixed=("db",)), before=Shown())
+
+
+def test_queries_are_asked_as_perfloop_yml_says(postgresql: Child, tmp_path: Path) -> None:
+    text = f"""
+components:
+  db:
+    driver: postgresql
+    address: {postgresql.address}
+    user: postgres
+    settings: false
+    queries:
+      - name: numbers
+        sql: SELECT 'odd' AS kind, 3 AS largest, 2 AS seen
+        labels: [kind]
+        values:
+          largest: {{type: gauge, help: The largest one}}
+          seen: {{type: counter}}
+"""
+    recipes = build_collectors(parse(text), base=tmp_path, environ={})
+    made = [recipe.make() for recipe in recipes]
+
+    pages = {collector.name: page_of(collector.collect()) for collector in made if collector.component == "db"}
+    for collector in made:
+        collector.close()
+
+    assert pages["queries"].value("perfloop_query_numbers_largest", component="db", kind="odd") == 3
+    assert pages["queries"].value("perfloop_query_numbers_seen_total", component="db", kind="odd") == 2
+    assert "# HELP perfloop_query_numbers_largest The largest one, query numbers of" in pages["queries"].text
+    assert not any("_setting_" in name for name in pages["postgresql"].names())
+    assert recipes == build_collectors(parse(text), base=tmp_path, environ={}), "a reload keeps what has not changed"

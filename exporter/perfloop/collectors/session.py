@@ -143,8 +143,8 @@ def _encryption(component: Component, host: str) -> dict[str, str]:
     elif wanted.verify:
         import ssl  # noqa: PLC0415 - only with TLS, and only to learn where the host keeps its authorities
 
-        # libpq knows no authorities by itself.
-        words["sslrootcert"] = ssl.get_default_verify_paths().cafile or ""
+        # libpq knows no authorities by itself, and the word only since version 16.
+        words["sslrootcert"] = ssl.get_default_verify_paths().cafile or "system"
     if wanted.certificate_file:
         words |= {"sslcert": wanted.certificate_file, "sslkey": wanted.key_file or wanted.certificate_file}
     return words

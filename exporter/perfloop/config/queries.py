@@ -13,6 +13,7 @@ from perfloop.config.schema.components import QuerySection, TablesSection
 from perfloop.model import MetricType
 
 _SPEAKS_SQL = ("mysql", "postgresql")
+_MAX_DATABASES = 20
 # Endings that say what a metric is, so that no gauge may have them.
 _RESERVED = re.compile(r"_(total|sum|count|bucket|info)$")
 _OWN = frozenset(family.name for family in STATUS)
@@ -27,6 +28,10 @@ def check_queries(document: Document, config: Config) -> None:
             document.report(f"{path}.queries", f"expected none, as {section.driver} speaks no SQL")
         if section.tables != TablesSection() and section.driver != "postgresql":
             document.report(f"{path}.tables", f"is for postgresql, not for {section.driver}")
+        databases = len(section.tables.databases)
+        if databases > _MAX_DATABASES:
+            expected = f"expected at most {_MAX_DATABASES}, as each costs a connection"
+            document.report(f"{path}.tables.databases", f"{expected}, got {databases}")
         names = [query.name for query in section.queries]
         for i, query in enumerate(section.queries):
             below = f"{path}.queries[{i}]"
