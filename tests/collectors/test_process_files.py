@@ -117,6 +117,21 @@ def test_an_old_process_that_joins_does_not_bring_its_past(tmp_path: Path) -> No
     assert value(collector, "starts_total") == 0
 
 
+@pytest.mark.parametrize("content", [b"", b"7 (web) S 1"])
+def test_who_cannot_be_read_for_a_moment_has_not_started_anew(tmp_path: Path, content: bytes) -> None:
+    collector = watching(tmp_path)
+    folder = made_up(tmp_path, 7, ticks=100)
+    page(collector)
+    (folder / "stat").write_bytes(content)
+    assert value(collector, "processes") == 0
+
+    made_up(tmp_path, 7, ticks=100)
+
+    assert value(collector, "processes") == 1
+    assert value(collector, "starts_total") == 0
+    assert value(collector, "cpu_seconds_total", mode="user") == 0
+
+
 def test_what_executes_something_else_right_after_it_was_seen_still_counts_as_started(tmp_path: Path) -> None:
     collector = watching(tmp_path)
     made_up(tmp_path, 1, "init")

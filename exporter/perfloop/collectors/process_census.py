@@ -100,8 +100,8 @@ class Census:
         for pid, member in list(self._members.items()):
             try:
                 usage = member.process.usage()
-            except OSError:
-                self._forget(pid)
+            except OSError as error:
+                self._miss(pid, error)
                 continue
             if member.process.name != member.name:
                 self._renamed.add(pid)
@@ -120,12 +120,12 @@ class Census:
         """Open a process and know it from now on; None if it is gone."""
         try:
             process = self._source.open(pid)
-        except OSError:
-            self._forget(pid)
+        except OSError as error:
+            self._miss(pid, error)
             return None
         known = self._known.get(pid)
         if known is None or known.identity != process.identity:
-            self._forget(pid, but_its_mark=True)
+            self._members.pop(pid, None)
             known = self._known[pid] = Known(process.identity, self._number, process.parent)
         known.parent = process.parent
         return process
@@ -154,8 +154,13 @@ class Census:
         member.last = old.last if old is not None else () if starts else None
         return starts
 
-    def _forget(self, pid: int, *, but_its_mark: bool = False) -> None:
+    def _miss(self, pid: int, error: OSError) -> None:
+        """Look at a process again next time. Unless it has ended, it is not a new one then."""
+        self._marks.pop(pid, None)
+        self._members.pop(pid, None)
+        if isinstance(error, FileNotFoundError | ProcessLookupError):
+            self._known.pop(pid, None)
+
+    def _forget(self, pid: int) -> None:
         self._known.pop(pid, None)
-        if not but_its_mark:
-            self._marks.pop(pid, None)
         self._members.pop(pid, None)

@@ -128,7 +128,9 @@ class ProcProcess:
             found = _PROPORTIONAL.search(self._read("smaps_rollup"))
         except PermissionError:
             return None
-        # Threads of the kernel and zombies have no memory of their own.
+        except ProcessLookupError:
+            # A zombie or a thread of the kernel, which have no memory of their own; or it has just ended.
+            return 0
         return int(found[1]) * 1024 if found else 0
 
     def _open_files(self) -> int | None:
@@ -159,7 +161,7 @@ class ProcFolder:
     def pids(self) -> dict[int, int]:
         """Return the pids, each with a number that changes when a pid is given to another process."""
         with os.scandir(self._proc) as entries:
-            return {int(entry.name): entry.inode() for entry in entries if entry.name.isdigit()}
+            return {int(entry.name): entry.inode() for entry in entries if entry.name.isdecimal()}
 
     def open(self, pid: int) -> ProcProcess:
         """Return a process. Raises OSError when there is none."""
