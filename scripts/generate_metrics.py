@@ -7,12 +7,13 @@ import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from perfloop.app.probe import FAMILIES as PROBE_FAMILIES
 from perfloop.collectors import COLLECTORS
 from perfloop.collectors.guard import FAMILIES
+from perfloop.instrument.meter import Metrics
 from perfloop.model import (
     Action,
     Alert,
@@ -61,6 +62,11 @@ Everything `perfloop exporter` can show. Every metric of a target has the label 
 perfloop.yml knows it. An info metric is a gauge that is always 1. A number like `1200e-3` is the source's own (1200 ms)
 in seconds, without a detour through arithmetic.
 """
+INSTRUMENTATION = """\
+## Instrumentation
+
+What a Python application with the [middleware](instrumentation.md) says of itself, on its own page.
+"""
 OPTIMIZER = """\
 ## Optimizer
 
@@ -73,7 +79,8 @@ def page() -> str:
     """Return the document."""
     collectors = [_section(name, collector.families) for name, collector in COLLECTORS.items()]
     collectors += [_section("about collectors", FAMILIES), _section("on /probe", PROBE_FAMILIES)]
-    return "\n".join([INTRODUCTION + _catalogue(), EXPORTER, *collectors, OPTIMIZER, _table(_optimizer())])
+    own = [INSTRUMENTATION, _table(_instrumentation()), OPTIMIZER, _table(_optimizer())]
+    return "\n".join([INTRODUCTION + _catalogue(), EXPORTER, *collectors, *own])
 
 
 def _catalogue() -> str:
@@ -103,6 +110,18 @@ def _optimizer() -> list[Family]:
         metrics.refused.labels("503")
         text = generate_latest(metrics.registry).decode()
         store.close()
+    return _declared(text)
+
+
+def _instrumentation() -> list[Family]:
+    """Return the middleware's families as its page shows them once every one has a sample."""
+    registry = CollectorRegistry()
+    for metric in vars(Metrics(registry)).values():
+        metric.labels(*metric._labelnames)
+    return _declared(generate_latest(registry).decode())
+
+
+def _declared(text: str) -> list[Family]:
     found = {}
     for family in text_string_to_metric_families(text):
         kind, suffix = _TYPES.get(family.type, (None, ""))

@@ -27,11 +27,17 @@ def _family(name: str, text: str) -> Family:
     return Family(name=f"perfloop_access_log_{name}", type=kind, help=text, labels=("component",))
 
 
+CAPPED = Family(
+    name="perfloop_http_capped_requests_total",
+    type=MetricType.COUNTER,
+    help='Requests with the route "other", as there were max_routes routes already.',
+    labels=("component",),
+)
 UP = _family("up", "Whether the log could be read.")
 READING = (
     _family("lines_total", "Lines of the log that were read."),
     _family("unparsed_lines_total", "Lines that do not fit the format, are too long, or have no end."),
-    _family("capped_requests_total", 'Requests with the route "other", as there were max_routes routes already.'),
+    CAPPED,
     _family("rotations_total", "Times that the log was renamed, replaced or truncated."),
     _family("lost_files_total", "Rotations after which the rest of the old file was not found."),
     _family("lag_bytes", "Bytes of the log that are not counted yet; they are next time."),

@@ -22,7 +22,7 @@ _MICROSECONDS = 10**6
 _BOUNDS = tuple(int(bound * _MICROSECONDS) for bound in BOUNDS_SECONDS)
 # Numbers beyond these are noise.
 _MAX_SECONDS, _MAX_BYTES = 10**6, 1 << 50
-_MAX_KNOWN_SIZES = 50_000
+_MAX_KNOWN_SIZES = 10_000
 
 REQUESTS = Family(
     name="perfloop_http_requests_total",

@@ -11,7 +11,7 @@ from perfloop.collectors.logs.formats import Token
 OTHER: Final = "other"
 # Counted apart for its own counter, and then as `other`: a path whose route came when max_routes were known already.
 CAPPED: Final = "other\0"
-_MAX_KNOWN_PATHS = 50_000
+_MAX_KNOWN_PATHS = 10_000
 _MAX_ROUTE_CHARACTERS = 120
 # Numbers, UUIDs and hashes (with a digit in them), and whatever is longer than words are.
 _IDENTIFIER = re.compile(rb"(?<=/)(?:[0-9]++|(?=[^/]*[0-9])[0-9a-fA-F-]{8,}+|[^/]{33,}+)(?=/|$)")
