@@ -46,6 +46,10 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up."""
         self._socket.close()
 
     def scrape(self) -> Answer:
@@ -102,6 +106,17 @@ class CpuMeter:
             except OSError:  # the thread has just ended
                 continue
         return found
+
+
+def tree(pid: int) -> list[int]:
+    """Return a process and all of its children, and theirs."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(found for child in children for found in tree(int(child)))]
+
+
+def samples(page: bytes) -> set[bytes]:
+    """Return the series of a page: each line without its value."""
+    return {line.rpartition(b" ")[0] for line in page.splitlines() if line and not line.startswith(b"#")}
 
 
 def resident_mebibytes(pid: int) -> float:

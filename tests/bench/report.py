@@ -23,7 +23,10 @@ _WATCHED_SECONDS = 1.0
 
 
 class Measure(Struct, frozen=True, kw_only=True):
-    """One row. Less is better; `reach` is the most that `ratio` may be, null where nothing is promised."""
+    """One row. Less is better; `reach` is the most that `ratio` may be, null where nothing is promised.
+
+    Where there is nothing to compare with, it is the most that `ours` may be.
+    """
 
     measure: str
     unit: str
@@ -47,6 +50,11 @@ def alone(measure: str, unit: str, *, ours: float) -> Measure:
 def growth(measure: str, unit: str, *, small: float, large: float, reach: float | None = None) -> Measure:
     """Return our own cost at the larger size, its ratio being to the smaller size: there is no peer in it."""
     return _measure(measure, unit, large, None, large / small if small else None, reach)
+
+
+def bounded(measure: str, unit: str, *, ours: float, most: float) -> Measure:
+    """Return ours where there is no peer, but a value that it must not exceed, which stands as `reach`."""
+    return Measure(measure=measure, unit=unit, ours=ours, theirs=None, ratio=None, reach=most, met=ours <= most)
 
 
 def _measure(

@@ -28,7 +28,6 @@ from perfloop.collectors.pushes import PushStore
 from perfloop.collectors.watch import Watch
 from perfloop.config import Config, parse, read_secret
 from perfloop.config.reader import read_text
-from perfloop.config.schema.push import PushCollector
 from perfloop.errors import ConfigInvalid
 from perfloop.exposition.access import Access
 from perfloop.exposition.http import Request, Response
@@ -58,23 +57,24 @@ class Exporter:
         self._web = WebFile(self._options.web_config)
         self._guard = Guard(notify=self._wake)
         self._probing = Probing(notify=self._wake)
-        self._pushing = Pushing(self._pushed, PushCollector(), token=None)
+        self._pushing = Pushing(self._pushed)
         self._configure(config)
-        access = Access(self._routes(), config=self._web.config, wake=self._wake, open_paths=HEALTH)
+        self._access = Access(self._routes(), config=self._web.config, wake=self._wake, open_paths=HEALTH)
         listeners = self._listen(config)
         self.addresses = [name_of(listener) for listener in listeners]
         self._server = Server(
             listeners,
-            access,
-            body_limit=lambda path: self._pushing.body_limit(path),  # a reload makes another one
+            self._access,
+            body_limit=self._pushing.body_limit,
             transport=self._web.transport,
-            headers=access.headers,
+            headers=self._access.headers,
         )
 
     def serve(self) -> None:
         """Serve until stopped."""
         logger.info("listening", extra={"addresses": ", ".join(self.addresses)})
         self._server.serve()
+        self._access.close()
         self._guard.close()
 
     def stop(self) -> None:
@@ -99,8 +99,8 @@ class Exporter:
             scrape=Scraping(self._guard).answer,
             probe=self._probing.answer,
             reload=self._answer_reload,
-            push=lambda request: self._pushing.answer(request),
-            pushes_to=lambda path: self._pushing.matches(path),
+            push=self._pushing.answer,
+            pushes_to=self._pushing.matches,
         )
 
     def _reload(self) -> None:
@@ -141,7 +141,7 @@ class Exporter:
         token = read_secret(push.token, base=self._base, environ=self._environ) if push.token else None
         self._probing.replace(config.collectors.probe, base=self._base, environ=self._environ)
         # From here on nothing fails.
-        self._pushing = Pushing(self._pushed, push, token=token)
+        self._pushing.replace(push, token=token)
         watches = [watch or Watch(source) for source, watch in zip(sources, kept, strict=True)]
         for watch in watches:
             watch.budget_seconds = config.collectors.budget_seconds(watch.source.name)

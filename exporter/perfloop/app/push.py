@@ -34,8 +34,13 @@ class _Refused(PerfloopError):
 class Pushing:
     """Takes pushes into a store. Without a token, everything is refused."""
 
-    def __init__(self, store: PushStore, section: PushSection, *, token: str | None) -> None:
-        self._store, self._section, self._token = store, section, token
+    def __init__(self, store: PushStore, section: PushSection | None = None, *, token: str | None = None) -> None:
+        self._store = store
+        self.replace(section or PushSection(), token=token)
+
+    def replace(self, section: PushSection, *, token: str | None) -> None:
+        """Take over another configuration; what is stored stays."""
+        self._section, self._token = section, token
 
     def matches(self, path: str) -> bool:
         """Say whether a path is one to push to."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from perfloop.collectors.watch import Watch
 from perfloop.exposition.block import Block
-from perfloop.exposition.text import Samples, number
 from perfloop.model import Family, MetricType
 
 
@@ -32,6 +31,9 @@ FAMILIES = (
         "Sample lines left out because their family had more series than collectors.max_series_per_family.",
     ),
 )
+
+# Selections of collectors whose block is kept: a Prometheus has few jobs, but anybody may ask.
+_MAX_BLOCKS = 16
 
 
 class Round:
@@ -131,8 +133,12 @@ class Guard:
         del self._rounds[names]
         for watch in open_round.awaited:
             watch.late()
-        block = self._blocks.setdefault(names, Block(FAMILIES))
-        open_round.collected = list(_samples(open_round.watches, block))
+        block = self._blocks.get(names)
+        if block is None:
+            if len(self._blocks) >= _MAX_BLOCKS:
+                self._blocks.clear()
+            block = self._blocks[names] = Block(FAMILIES)
+        open_round.collected = _samples(open_round.watches, block)
         return open_round.collected
 
     def _on_finished(self, watch: Watch) -> None:
@@ -147,15 +153,15 @@ class Guard:
             self._notify()
 
 
-def _samples(watches: Sequence[Watch], block: Block) -> Samples:
-    now, rows = time.monotonic(), []
+def _samples(watches: Sequence[Watch], block: Block) -> list[tuple[Family, bytes]]:
+    now, samples, rows = time.monotonic(), list[tuple[Family, bytes]](), []
     for watch in watches:
         if not watch.source.may_hang:
             watch.run_here()
         arrived = not watch.running
         success = arrived and watch.success
-        yield from watch.samples if success else watch.source.down()
+        samples += watch.samples if success else watch.source.down()
         seconds = watch.seconds if arrived else now - watch.started_at
-        row = (int(success), round(seconds, 6), watch.succeeded_at, watch.dropped)
-        rows.append([number(value) for value in row])
-    yield from block.render([(watch.source.name, watch.source.component) for watch in watches], rows)
+        rows.append((b"%d" % success, b"%.6f" % seconds, watch.succeeded_at, b"%d" % watch.dropped))
+    samples += block.render([(watch.source.name, watch.source.component) for watch in watches], rows)
+    return samples

@@ -40,7 +40,8 @@ class Watch:
         self.running, self.trusted, self.success, self.seconds = False, True, False, 0.0
         self.started_at = 0.0
         self.samples: Sequence[tuple[Family, bytes]] = ()
-        self.succeeded_at: float | None = None
+        # Unix seconds as a token; nothing before the first success.
+        self.succeeded_at = b""
         self.dropped = 0
         self.finished: Callable[[Watch], None] = lambda _: None
         self._forgiving, self._healthy = True, True
@@ -94,7 +95,7 @@ class Watch:
         self.trusted = self.success and (punctual or self._forgiving)
         self._forgiving = self.success and punctual
         if self.success:
-            self.succeeded_at = round(time.time(), 3)
+            self.succeeded_at = b"%.3f" % time.time()
         if punctual or problem is not None:
             self._note(problem)
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 
 from perfloop.model import Family, MetricType
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+# Names come and go in files that others write; ours are some thousand.
+_MAX_HEADERS = 20_000
 Label = str | bytes
 Samples = Iterable[tuple[Family, bytes]]
 
@@ -18,7 +20,6 @@ _OPENMETRICS_HELP_ESCAPES = _LABEL_ESCAPES
 _HELP_ESCAPES = str.maketrans({"\\": r"\\", "\n": r"\n"})
 
 
-@cache
 def header(family: Family) -> bytes:
     """Return the HELP and TYPE lines of a family."""
     # 0.0.4 does not know the type `info`; an info metric is a gauge that is always 1.
@@ -26,7 +27,6 @@ def header(family: Family) -> bytes:
     return f"# HELP {family.name} {family.help.translate(_HELP_ESCAPES)}\n# TYPE {family.name} {kind}\n".encode()
 
 
-@cache
 def openmetrics_header(family: Family) -> bytes:
     """Return the same for OpenMetrics, where a family's name is without the suffix of its samples."""
     name, kind = family.name, str(family.type)
@@ -57,18 +57,38 @@ def number(value: float | None) -> bytes:
 
 def render_page(samples: Samples, *, openmetrics: bool = False) -> bytes:
     """Join the samples into a page: each family once, with its header, whichever collectors it comes from."""
-    head = openmetrics_header if openmetrics else header
+    headers = _OPENMETRICS_HEADERS if openmetrics else _HEADERS
     families: dict[str, list[bytes]] = {}
     for family, lines in samples:
-        if not lines:
-            continue
-        if family.name not in families:
-            families[family.name] = [head(family)]
-        families[family.name].append(lines)
-    page = b"".join(part for parts in families.values() for part in parts)
+        if lines:
+            name = family.name
+            if parts := families.get(name):
+                parts.append(lines)
+            else:
+                families[name] = [headers.of(family), lines]
+    page = b"".join(chain.from_iterable(families.values()))
     return page + b"# EOF\n" if openmetrics else page
+
+
+class _Headers:
+    """Headers that were made before. Asked by name, as a family's own hash takes longer than all the rest."""
+
+    def __init__(self, make: Callable[[Family], bytes]) -> None:
+        self._make = make
+        self._made: dict[str, tuple[Family, bytes]] = {}
+
+    def of(self, family: Family) -> bytes:
+        made = self._made.get(family.name)
+        if made is None or made[0] is not family:
+            if len(self._made) > _MAX_HEADERS:
+                self._made.clear()
+            made = self._made[family.name] = (family, self._make(family))
+        return made[1]
 
 
 def _escape(value: Label) -> str:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return text.translate(_LABEL_ESCAPES)
+
+
+_HEADERS, _OPENMETRICS_HEADERS = _Headers(header), _Headers(openmetrics_header)
