@@ -45,6 +45,7 @@ MOVING = (
     "redis_memory_used_",
     "redis_net_",
     "redis_start_time_seconds",
+    "redis_total_error_replies",  # a Sentinel refuses commands of either
     "redis_total_reads_processed",
     "redis_total_writes_processed",
     "redis_uptime_in_seconds",

@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
-from perfloop.collectors.mysql import MysqlCollector, token_of
+from perfloop.collectors.mysql import MysqlCollector
+from perfloop.collectors.mysql_answers import former, tables_of, token_of
+from perfloop.collectors.mysql_session import MysqlSession
 from perfloop.collectors.mysql_statements import MysqlStatements
 from perfloop.errors import PerfloopError, Rejected, Unavailable
 from perfloop.exposition.text import render_page
@@ -263,6 +265,30 @@ def test_a_unix_socket_is_an_address_too(mariadb: Child, server_folder: Path) ->
     path = server_folder / "mariadb" / "mariadb.sock"
 
     assert value(measured(MysqlCollector(component(str(path)))), "up") == 1
+
+
+def test_what_is_asked_of_mysql_says_the_same_here(mariadb: Child) -> None:
+    session = MysqlSession(component(mariadb.address), timeout_seconds=5)
+    status, variables, started_at = tables_of(session)
+    session.mariadb = False
+
+    status_shown, variables_shown, not_known = tables_of(session)
+
+    assert status_shown.keys() == status.keys()
+    assert variables_shown == variables
+    assert (started_at.isdigit(), not_known) == (True, b""), "performance_schema has no such table in MariaDB"
+    session.close()
+
+
+def test_replication_has_the_same_names_in_every_version() -> None:
+    said = {"replica_io_running": "Yes", "source_host": "db", "seconds_behind_source": "3", "channel_name": "main"}
+
+    assert former(said) == {
+        "slave_io_running": "Yes",
+        "master_host": "db",
+        "seconds_behind_master": "3",
+        "channel_name": "main",
+    }
 
 
 # -- statements of the user's own --------------------------------------------------------------------------------------

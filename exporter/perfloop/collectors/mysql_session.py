@@ -63,6 +63,10 @@ class MysqlSession:
 
         return self._run(work)
 
+    def connect(self) -> None:
+        """Connect, if there is no connection. Raises Unavailable."""
+        self._run(lambda _: None)
+
     def limit(self, seconds: float, *, max_rows: int) -> None:
         """Bound the time and the rows of what follows. Raises Unavailable."""
 
@@ -109,7 +113,8 @@ class MysqlSession:
         self.mariadb = "mariadb" in said.lower()
         self.version = _version(words[0])
         self._refused.clear()
-        for statement in ("TRANSACTION READ ONLY", "lock_wait_timeout = 1", self._limit(self._timeout_seconds)):
+        limits = ("lock_wait_timeout = 1", "group_concat_max_len = 1048576", self._limit(self._timeout_seconds))
+        for statement in ("TRANSACTION READ ONLY", *limits):
             try:
                 with made.cursor() as cursor:
                     cursor.execute(f"SET SESSION {statement}")
