@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from perfloop import config
+from perfloop.app.collectors import build_collectors
 from perfloop.collectors.access_log import AccessLogCollector
 from perfloop.collectors.logs.formats import Format
 from perfloop.stack.process import Child
@@ -128,4 +130,32 @@ def test_no_rotation_loses_or_doubles_a_request(web: tuple[Child, Path, str], ro
     assert requests(page_of(source.collect()), route="/users/{id}") == 4
     assert page.value("perfloop_access_log_rotations_total", component="shop") == 1
     assert page.value("perfloop_access_log_lost_files_total", component="shop") == 0
+    source.close()
+
+
+def test_perfloop_yml_says_which_logs_are_read(tmp_path: Path) -> None:
+    (tmp_path / "shop.log").write_text('{"code": 503, "took": 250, "request": {"uri": "/users/7"}}\n')
+    text = """
+        collectors:
+          system: {enabled: false}
+          network: {enabled: false}
+          access_log:
+            files:
+              - component: shop
+                path: shop.log
+                format: json
+                keys: {status: code, duration: took, path: request.uri}
+                duration_unit: milliseconds
+                routes: ["/users/{id}"]
+                start: beginning
+    """
+    recipes = build_collectors(config.parse(text), base=tmp_path, environ={})
+    [source] = [made for recipe in recipes if (made := recipe.make()).name == "access_log"]
+
+    page = page_of(source.collect())
+
+    assert requests(page, route="/users/{id}", method="other", code="5xx") == 1
+    assert page.value("perfloop_http_request_duration_seconds_sum", component="shop", route="/users/{id}") == 0.25
+    assert page.values("perfloop_http_response_bytes_total") == []
+    assert (tmp_path / ".perfloop" / "access_log" / "shop.json").exists()
     source.close()

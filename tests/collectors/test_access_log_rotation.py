@@ -238,6 +238,18 @@ def test_a_scrape_reads_a_bounded_part_and_says_what_is_left(tmp_path: Path) -> 
     assert log.counted() == 10_000
 
 
+def test_a_scrape_stops_when_its_time_is_up(tmp_path: Path) -> None:
+    log = Log(tmp_path, max_seconds=0.0)
+    log.write(10_000)
+
+    assert 0 < log.counted() < 10_000
+    log.restart()
+    while log.value("lag_bytes"):
+        pass
+    assert log.counted() == 10_000
+    assert log.value("rotations_total") == 0
+
+
 def test_a_line_without_an_end_costs_one_line(log: Log) -> None:
     log.write()
     with log.path.open("ab") as file:

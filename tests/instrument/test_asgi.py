@@ -157,3 +157,22 @@ def test_what_is_no_http_passes_untouched(kind: str) -> None:
 
 async def _never(*_: object) -> dict[str, object]:
     raise AssertionError("nothing was to be sent or received")
+
+
+def test_the_template_of_litestar_is_the_route() -> None:
+    from litestar import Litestar, get
+    from litestar.testing import TestClient
+
+    @get("/users/{user:int}", sync_to_thread=False)
+    def user(user: int) -> str:
+        return str(user)
+
+    registry = CollectorRegistry()
+    measured = AsgiMiddleware(Litestar([user]), component="shop", registry=registry)  # type: ignore[arg-type]
+    with TestClient(measured) as client:  # type: ignore[arg-type]
+        assert client.get("/users/7").text == "7"
+        client.get("/nowhere/7")
+
+    for route, code in (("/users/{user}", "2xx"), ("other", "4xx")):
+        labels = {"component": "shop", "route": route, "method": "GET", "code": code}
+        assert registry.get_sample_value(NAME, labels) == 1

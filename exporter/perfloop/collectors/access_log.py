@@ -46,7 +46,7 @@ READING = (
 
 
 class AccessLogCollector:
-    """Counts what was appended to a log since the last scrape, at most `max_read_bytes` of it.
+    """Counts what was appended to a log since the last scrape: at most `max_read_bytes`, for `max_seconds`.
 
     What it counted and how far it read are stored together after each reading, before the page shows them.
     """
@@ -66,10 +66,11 @@ class AccessLogCollector:
         max_routes: int = 50,
         from_start: bool = False,
         max_read_bytes: int = 1 << 24,
+        max_seconds: float = 0.25,
         clock: Clock = time.time,
     ) -> None:
         self.component, self._format, self._max_read_bytes = component, written, max_read_bytes
-        self._parse = written.parser()
+        self._parse, self._max_seconds = written.parser(), max_seconds
         self._state_file, self._stored = StateFile(state), True
         self._state = State(path=str(path), routes=list(routes), max_routes=max_routes)
         self._tail = Tail(path, from_start=from_start, clock=clock)
@@ -81,9 +82,12 @@ class AccessLogCollector:
     def collect(self) -> Samples:
         """Count what is new. Raises OSError when there is no log, or it may not be read."""
         counts = self._counts or self._resume()
+        stop_at = time.monotonic() + self._max_seconds
         self._tail.follow()
         for block in self._tail.blocks(most_bytes=self._max_read_bytes):
             counts.add(self._parse(block), lines=block.count(b"\n"))
+            if time.monotonic() > stop_at:
+                break
         self._note_events(counts)
         self._store()
         self._shown = [*self._reading.render_row(self._row(counts)), *counts.render()]

@@ -77,9 +77,9 @@ class PostgresqlCollector:
         self._up, self._info = Block([UP], fixed=fixed), Block([BUILD_INFO], fixed=fixed)
         self._readable, self._refused = Block([READABLE], fixed=fixed), set[str]()
         self._answers = {id(question): Answer(question, fixed=fixed) for question in QUESTIONS}
-        self._sizes = Sizes(fixed=fixed)
         self._tables = TablesOf(sessions, fixed=fixed, limit=max_tables) if max_tables else None
         self._compat = _compat(component) if compat else None
+        self._sizes = Sizes(fixed=fixed, everything=self._compat.sizes if self._compat else None)
         self._wants_settings, self._settings_as_of = settings, b""
         self._settings: tuple[tuple[Family, bytes], ...] = ()
 

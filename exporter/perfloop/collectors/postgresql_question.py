@@ -86,7 +86,8 @@ class Answer:
         """Return the lines of each family."""
         keys, end = self._keys, self._end
         names = [row[self._start : keys] for row in rows]
-        yield from self._block.render(names, [row[keys:end] for row in rows])
+        if keys < end:
+            yield from self._block.render(names, [row[keys:end] for row in rows])
         for spread, block in self._spreads:
             start, end = end, end + len(spread.sql)
             label_sets: list[tuple[Label, ...]] = [(*name, label) for name in names for label in spread.sql]

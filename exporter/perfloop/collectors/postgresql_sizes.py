@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
 
 from perfloop.collectors.postgresql_question import Answer, Question, Row, family, value
 from perfloop.exposition.block import Block
@@ -19,6 +20,7 @@ COLLECTED = family(
     "When the sizes of databases were asked for last; if that takes more than 0.1 s, again after 100 times as long.",
 )
 SIZES = Question(
+    notes=("datallowconn",),
     keys=("datname",),
     values=(
         # A role that may not look into a database may not ask for its size either: then there is none, not an error.
@@ -30,31 +32,49 @@ SIZES = Question(
             labels=("database",),
         ),
     ),
-    source="FROM pg_database WHERE datallowconn ORDER BY datname",
+    source="FROM pg_database WHERE {which} ORDER BY datname",
 )
 
 
+class Ask(Protocol):
+    """Returns the rows of a question; `places` are the words in braces in it."""
+
+    def __call__(self, question: Question, **places: str) -> Sequence[Row]:
+        """Raise Unavailable or Rejected."""
+
+
 class Sizes:
-    """Keeps the sizes while asking again would cost the server too much."""
+    """Keeps the sizes while asking again would cost the server too much.
+
+    `everything` shows those of databases that take no connections as well, labelled with the name (`--compat`).
+    """
 
     def __init__(
-        self, *, fixed: Sequence[str], clock: Clock = time.time, stopwatch: Callable[[], float] = time.monotonic
+        self,
+        *,
+        fixed: Sequence[str],
+        everything: Block | None = None,
+        clock: Clock = time.time,
+        stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._everything = everything
         self._answer, self._collected = Answer(SIZES, fixed=fixed), Block([COLLECTED], fixed=fixed)
         self._clock, self._stopwatch = clock, stopwatch
         self._samples: list[tuple[Family, bytes]] = []
         self._due_at = -float("inf")
 
-    def samples(self, ask: Callable[[Question], Sequence[Row]]) -> Iterator[tuple[Family, bytes]]:
+    def samples(self, ask: Ask) -> Iterator[tuple[Family, bytes]]:
         """Return the sizes, asking for them if they are due. Raises what `ask` raises."""
         now = self._stopwatch()
         if now >= self._due_at:
             self._due_at = -float("inf")
-            rows = ask(SIZES)
+            rows = ask(SIZES, which="datallowconn" if self._everything is None else "true")
             seconds = self._stopwatch() - now
             self._due_at = now + seconds * _REST if seconds > FAST_SECONDS else now
             self._samples = [
-                *self._answer.render(rows),
+                *self._answer.render([row for row in rows if row[0] == b"true"]),
                 *self._collected.render_row([number(round(self._clock(), 3))]),
             ]
+            if self._everything is not None:
+                self._samples += self._everything.render([row[1:2] for row in rows], [row[2:] for row in rows])
         yield from self._samples

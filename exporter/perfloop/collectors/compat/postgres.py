@@ -30,6 +30,8 @@ def _value(name: str, kind: MetricType, sql: str | tuple[str, ...], *labels: str
 UP = Family(name="pg_up", type=_GAUGE, help="Whether PostgreSQL answered.", labels=("component",))
 STATIC = _family("static", _UNTYPED, "short_version", "version")
 
+SIZE = _family("database_size_bytes", _GAUGE, "datname")
+
 DATABASE = ("datid", "datname")
 DATABASE_COUNTERS = (
     *("xact_commit", "xact_rollback", "blks_read", "blks_hit", "tup_returned", "tup_fetched", "tup_inserted"),
@@ -80,15 +82,7 @@ MODES = (
 
 NAMES = Question(
     keys=("datname",),
-    values=(
-        _value(
-            "database_size_bytes",
-            _GAUGE,
-            """CASE WHEN has_database_privilege(pg_database.oid, 'CONNECT')
-            OR pg_has_role('pg_read_all_stats', 'USAGE') THEN pg_database_size(pg_database.oid) END""",
-            "datname",
-        ),
-    ),
+    values=(),
     spreads=(
         Spread(
             family=_family("locks_count", _GAUGE, "datname", "mode"),
@@ -183,6 +177,8 @@ class PostgresCompat:
         fixed = (component.name, component.address)
         self._component, self._server = component.name, component.address
         self._up, self._static = Block([UP], fixed=(component.name,)), Block([STATIC], fixed=fixed)
+        # Filled by whoever asks for the sizes for our own metrics.
+        self.sizes = Block([SIZE], fixed=fixed)
         self._single = Answer(SERVER, fixed=fixed)
         self._answers = [(question, Answer(question, fixed=fixed)) for question in QUESTIONS]
 

@@ -102,9 +102,10 @@ class Tail:
     def blocks(self, *, most_bytes: int) -> Iterator[bytes]:
         """Return whole lines of all files, the oldest first."""
         for file in self._files:
+            # First, as whoever asks may stop in the middle.
+            file.remember_head()
             start = file.position.offset
             yield from file.blocks(most_bytes=most_bytes)
-            file.remember_head()
             most_bytes -= file.position.offset - start
         self._drop_drained()
 

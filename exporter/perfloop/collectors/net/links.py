@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from perfloop.collectors.kernel import KernelFile
 from perfloop.collectors.net.family import counter, gauge, info
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples, number
@@ -40,6 +38,8 @@ _WORDS = ("operstate", "duplex", "address", "broadcast", "ifalias")
 _NO_SPEEDS = frozenset((b"0", b"65535", b"4294967295"))
 # Files that stay open: enough for the devices of a usual host, and few of the 1024 that a process may open.
 _KEPT_FILES = 256
+# More than an attribute holds.
+_MOST_BYTES = 512
 
 
 class Links:
@@ -49,7 +49,7 @@ class Links:
         self, folder: Path, *, numbers: Mapping[str, Family] = NUMBERS, aliases: Aliases | None = None
     ) -> None:
         self._folder, self._attributes = folder, (*_WORDS, *numbers)
-        self._files: dict[str, list[KernelFile]] = {}
+        self._devices: dict[str, Device] = {}
         self._info = Block([INFO], aliases=aliases)
         self._block = Block((UP, *numbers.values()), aliases=aliases)
         self._numbers: list[Callable[[bytes], bytes]] = [_SPECIAL.get(name, _decimal) for name in numbers]
@@ -57,13 +57,12 @@ class Links:
     def read(self) -> Samples:
         """Read everything. Raises OSError where there is no such folder."""
         names = os.listdir(self._folder)  # noqa: PTH208 - hot
-        if names != list(self._files):
+        if names != list(self._devices):
             self._follow(names)
-        kept = _KEPT_FILES // len(self._attributes)
         words: list[tuple[str | bytes, ...]] = []
         rows: list[tuple[bytes, ...]] = []
-        for i, (name, files) in enumerate(self._files.items()):
-            values = [_read(file, keep=i < kept) for file in files]
+        for name, device in self._devices.items():
+            values = device.read()
             if not values[0]:
                 # Not a device, as bonding_masters, or gone a moment ago.
                 continue
@@ -79,24 +78,59 @@ class Links:
 
     def _follow(self, names: list[str]) -> None:
         """Keep the files of the devices that are still there."""
-        for name in self._files.keys() - set(names):
-            for file in self._files[name]:
-                file.close()
-        self._files = {name: self._files.get(name) or self._files_of(name) for name in names}
+        for name in self._devices.keys() - set(names):
+            self._devices[name].close()
+        kept = _KEPT_FILES // len(self._attributes)
+        known = self._devices
+        self._devices = {
+            name: known.get(name) or Device(f"{self._folder}/{name}", self._attributes, keep=i < kept)
+            for i, name in enumerate(names)
+        }
 
-    def _files_of(self, name: str) -> list[KernelFile]:
-        return [KernelFile(self._folder / name / attribute) for attribute in self._attributes]
+
+class Device:
+    """The files of one device; what cannot be read is empty."""
+
+    def __init__(self, folder: str, attributes: Sequence[str], *, keep: bool) -> None:
+        self._paths, self._keep = [f"{folder}/{attribute}" for attribute in attributes], keep
+        self._fds: list[int] = []
+
+    def read(self) -> list[bytes]:
+        """Return the attributes as they are now, the first of which every device has."""
+        values = self._read()
+        if self._keep and not values[0]:
+            # The device is gone; if another one has its name by now, that is the one we mean.
+            self.close()
+            values = self._read()
+        if not self._keep:
+            self.close()
+        return values
+
+    def close(self) -> None:
+        """Close the files. Twice is harmless."""
+        for fd in self._fds:
+            if fd >= 0:
+                os.close(fd)
+        self._fds = []
+
+    def _read(self) -> list[bytes]:
+        self._fds = self._fds or [_open(path) for path in self._paths]
+        values = []
+        for fd in self._fds:
+            try:
+                values.append(os.pread(fd, _MOST_BYTES, 0).strip() if fd >= 0 else b"")
+            except OSError:
+                # No device any more, or one that does not know.
+                values.append(b"")
+        return values
 
 
-def _read(file: KernelFile, *, keep: bool) -> bytes:
+def _open(path: str) -> int:
+    """Return an open file, or -1 where there is none."""
     try:
-        return file.read().strip()
-    except OSError as error:
-        # The device is gone; if another one has its name by now, that is the one we mean.
-        return file.read_or_nothing().strip() if error.errno == errno.ENODEV else b""
-    finally:
-        if not keep:
-            file.close()
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return -1
 
 
 def _decimal(value: bytes) -> bytes:

@@ -24,9 +24,9 @@ def _udp(protocol: str, name: str, version: str = "") -> dict[tuple[bytes, bytes
     what = f"over IPv{version}" if version else "over IPv4"
     return (
         _count(protocol, "InDatagrams", f"{name}_receive_datagrams", f"Datagrams delivered {what}")
-        | _count(protocol, "OutDatagrams", f"{name}_transmit_datagrams", f"Datagrams sent {what}")
         | _count(protocol, "NoPorts", f"{name}_no_ports", f"Datagrams {what} for which nobody listened")
         | _count(protocol, "InErrors", f"{name}_receive_errors", f"Datagrams {what} that could not be delivered")
+        | _count(protocol, "OutDatagrams", f"{name}_transmit_datagrams", f"Datagrams sent {what}")
         | _count(protocol, "RcvbufErrors", f"{name}_receive_buffer_errors", f"Datagrams {what} lost to full buffers")
         | _count(protocol, "SndbufErrors", f"{name}_transmit_buffer_errors", f"Datagrams {what} not sent for buffers")
     )
@@ -35,8 +35,8 @@ def _udp(protocol: str, name: str, version: str = "") -> dict[tuple[bytes, bytes
 def _icmp(protocol: str, name: str) -> dict[tuple[bytes, bytes], Family]:
     return (
         _count(protocol, "InMsgs", f"{name}_receive_messages", "Messages received")
-        | _count(protocol, "OutMsgs", f"{name}_transmit_messages", "Messages sent")
         | _count(protocol, "InErrors", f"{name}_receive_errors", "Messages received with an error")
+        | _count(protocol, "OutMsgs", f"{name}_transmit_messages", "Messages sent")
     )
 
 
@@ -77,7 +77,7 @@ NETSTAT: Fields = (
     | _count("IpExt", "InOctets", "ip_receive_bytes", "Bytes received over IPv4, headers included")
     | _count("IpExt", "OutOctets", "ip_transmit_bytes", "Bytes sent over IPv4, headers included")
 )
-# /proc/net/snmp6 writes both in one word.
+# /proc/net/snmp6 writes both in one word; in its order they are found fastest.
 SNMP6: Fields = (
     _count("Ip6", "InOctets", "ip6_receive_bytes", "Bytes received over IPv6, headers included")
     | _count("Ip6", "OutOctets", "ip6_transmit_bytes", "Bytes sent over IPv6, headers included")

@@ -45,12 +45,12 @@ class Softnet:
         """Read the file. Raises OSError and Garbled."""
         rows = {}
         for i, line in enumerate(self._file.read().splitlines()):
-            values = _hexadecimal(line.split())
-            if len(values) <= max(SOFTNET):
+            fields = line.split()
+            if len(fields) <= max(SOFTNET):
                 raise Garbled("softnet_stat: too few columns")
             # Before Linux 5.10 lines are not numbered; then they are those of all CPUs.
-            cpu = values[_CPU_COLUMN] if len(values) > _CPU_COLUMN else i
-            rows[number(cpu)] = [number(values[column]) for column in SOFTNET]
+            cpu = _hexadecimal(fields[_CPU_COLUMN:][:1]) or [i]
+            rows[number(cpu[0])] = list(map(number, _hexadecimal([fields[column] for column in SOFTNET])))
         return self._block.render([(cpu,) for cpu in rows], rows.values())
 
     def close(self) -> None:
@@ -71,13 +71,13 @@ class Conntrack:
         """Read the files; there are none until something tracks connections. Raises OSError and Garbled."""
         limit, text = self._limit.read().strip(), self._table.read_or_nothing()
         head, *rows = [line.split() for line in text.splitlines()] or [[]]
-        columns = dict(zip(head, zip(*map(_hexadecimal, rows), strict=False), strict=False))
+        columns = dict(zip(head, zip(*rows, strict=False), strict=False))
         # Every line has the sum in this column. It is that of the table's own network, which the file's need not be.
-        entries = columns.get(b"entries")
+        entries = _hexadecimal(columns.get(b"entries", ()))
         count = number(entries[0]) if entries else self._count.read_or_nothing().strip()
         if not (limit.isdigit() and (count.isdigit() or not count)):
             raise Garbled("nf_conntrack: not a number")
-        sums = [number(sum(columns[key])) if key in columns else b"" for key in CONNTRACK]
+        sums = [number(sum(_hexadecimal(columns[key]))) if key in columns else b"" for key in CONNTRACK]
         return self._block.render_row([count, limit, *sums])
 
     def close(self) -> None:
