@@ -39,7 +39,7 @@ SIZES = Question(
 class Ask(Protocol):
     """Returns the rows of a question; `places` are the words in braces in it."""
 
-    def __call__(self, question: Question, **places: str) -> Sequence[Row]:
+    def __call__(self, question: Question, /, **places: str) -> Sequence[Row]:
         """Raise Unavailable or Rejected."""
 
 
