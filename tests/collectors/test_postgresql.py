@@ -10,7 +10,6 @@ import psycopg2
 import pytest
 
 from perfloop.collectors.postgresql import PostgresqlCollector
-from perfloop.collectors.postgresql_question import Question
 from perfloop.collectors.postgresql_session import PostgresqlSession
 from perfloop.collectors.postgresql_settings import Settings, in_base_unit, setting_family
 from perfloop.collectors.postgresql_sizes import Sizes
@@ -262,7 +261,7 @@ def test_sizes_that_take_long_are_asked_less_often(seconds: float, asked: int) -
     times: list[float] = []
     now = [0.0]
 
-    def ask(_: Question, **_places: str) -> list[tuple[bytes, ...]]:
+    def ask(_: str) -> list[tuple[bytes, ...]]:
         times.append(now[0])
         now[0] += seconds
         return [(b"true", b"shop", b"%d" % len(times))]

@@ -104,7 +104,7 @@ class PostgresqlCollector:
         yield from self._answers[id(SERVER)].render([server])
         parts: dict[str, Callable[[], Samples]] = {
             "databases": lambda: self._ask(DATABASES),
-            "sizes": lambda: self._sizes.samples(self._session.rows),
+            "sizes": lambda: self._sizes.samples(lambda which: self._session.rows(SIZES, which=which)),
             "replication": lambda: self._ask(REPLICAS) if replicas == _TRUE else (),
             "slots": lambda: self._ask(SLOTS) if slots == _TRUE else (),
             "statements": lambda: self._statements(schema.decode()),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
 
 from perfloop.collectors.postgresql_question import Answer, Question, Row, family, value
 from perfloop.exposition.block import Block
@@ -36,13 +35,6 @@ SIZES = Question(
 )
 
 
-class Ask(Protocol):
-    """Returns the rows of a question; `places` are the words in braces in it."""
-
-    def __call__(self, question: Question, /, **places: str) -> Sequence[Row]:
-        """Raise Unavailable or Rejected."""
-
-
 class Sizes:
     """Keeps the sizes while asking again would cost the server too much.
 
@@ -63,12 +55,12 @@ class Sizes:
         self._samples: list[tuple[Family, bytes]] = []
         self._due_at = -float("inf")
 
-    def samples(self, ask: Ask) -> Iterator[tuple[Family, bytes]]:
-        """Return the sizes, asking for them if they are due. Raises what `ask` raises."""
+    def samples(self, ask: Callable[[str], Sequence[Row]]) -> Iterator[tuple[Family, bytes]]:
+        """Return the sizes; if they are due, `ask` is called with a condition on pg_database, and raises what it will."""
         now = self._stopwatch()
         if now >= self._due_at:
             self._due_at = -float("inf")
-            rows = ask(SIZES, which="datallowconn" if self._everything is None else "true")
+            rows = ask("datallowconn" if self._everything is None else "true")
             seconds = self._stopwatch() - now
             self._due_at = now + seconds * _REST if seconds > FAST_SECONDS else now
             self._samples = [
