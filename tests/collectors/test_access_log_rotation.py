@@ -130,6 +130,31 @@ def test_a_restart_goes_on_where_the_last_one_stopped(log: Log) -> None:
     assert log.counted() == 5
 
 
+def test_other_routes_begin_other_counters_and_keep_the_position(log: Log) -> None:
+    log.write(3)
+    log.counted()
+    log.source.close()
+    log.write(2)
+
+    log = Log(log.folder, routes=("/r", "/s"))
+
+    assert log.counted() == 2
+
+
+def test_routes_that_paths_have_opened_are_remembered(log: Log) -> None:
+    log = Log(log.folder, max_routes=1)
+    log.write()
+    log.counted()
+    log.restart()
+    with log.path.open("ab") as file:
+        file.write(log.line().replace(b"/r", b"/late"))
+
+    page = log.page()
+
+    assert page.labels("perfloop_http_requests_total", "route") == {"/r", "other"}
+    assert page.value("perfloop_http_capped_requests_total", component="shop") == 1
+
+
 @pytest.mark.parametrize("again", [Log.restart, lambda _: None], ids=["restarted", "running"])
 @pytest.mark.parametrize(
     "rotate",
