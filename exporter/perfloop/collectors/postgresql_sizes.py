@@ -56,7 +56,7 @@ class Sizes:
         self._due_at = -float("inf")
 
     def samples(self, ask: Callable[[str], Sequence[Row]]) -> Iterator[tuple[Family, bytes]]:
-        """Return the sizes; if they are due, `ask` is called with a condition on pg_database, and raises what it will."""
+        """Return the sizes; `ask` returns the rows for a condition on pg_database, and is called if they are due."""
         now = self._stopwatch()
         if now >= self._due_at:
             self._due_at = -float("inf")
