@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 # Numbers below are the server's, those from here on are the library's own: there is no connection, or none any more.
 _CLIENT_ERRORS = range(2000, 3000)
+_NO_CODE = 2000
 # What the server says as it hangs up: too many connections, shutdown, killed, closed for idleness.
 _FAREWELLS = frozenset({1040, 1053, 1152, 1184, 1927, 4031})
 _UNKNOWN_VARIABLE = 1193
@@ -92,11 +93,12 @@ class MysqlSession:
             assert self._connection is not None  # noqa: S101 - just made
             return work(self._connection)
         except self._pymysql.Error as error:
-            code, text = (*error.args, "", "")[:2] if len(error.args) > 1 else (2000, error)
-            if self._connection is None or code in _CLIENT_ERRORS or code in _FAREWELLS or not isinstance(code, int):
+            code = error.args[0] if error.args and isinstance(error.args[0], int) else _NO_CODE
+            said = f"{address}: {error.args[-1] if error.args else type(error).__name__} ({code})"
+            if self._connection is None or code in _CLIENT_ERRORS or code in _FAREWELLS:
                 self.close()
-                raise Unavailable(f"{address}: {text} ({code})") from None
-            raise Rejected(f"{address}: {text} ({code})") from None
+                raise Unavailable(said) from None
+            raise Rejected(said) from None
         except _GARBAGE as error:
             self.close()
             reason = str(error) if isinstance(error, RuntimeError) else "what answers does not speak MySQL's protocol"

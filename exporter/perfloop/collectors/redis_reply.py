@@ -153,7 +153,7 @@ def _slow(reply: object) -> tuple[bytes, bytes] | None:
 
 
 def _spikes(reply: object) -> list[Row]:
-    rows = []
+    rows: list[Row] = []
     for entry in reply if isinstance(reply, list) else ():
         match entry:
             case [bytes() as event, int() as at, int() as last, int() as longest, *_]:
