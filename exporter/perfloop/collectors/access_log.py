@@ -76,6 +76,9 @@ class AccessLogCollector:
         self._tail = Tail(path, from_start=from_start, clock=clock)
         self._counts: Counts | None = None
         self._up, self._reading = Block([UP], fixed=(component,)), Block(READING, fixed=(component,))
+        # As they were when a line was last read: a quiet log costs next to nothing.
+        self._requests: list[tuple[Family, bytes]] = []
+        self._rendered_lines = 0
         # What `down` shows; a whole new list each time, as it is read by another thread.
         self._shown: list[tuple[Family, bytes]] = []
 
@@ -89,8 +92,12 @@ class AccessLogCollector:
             if time.monotonic() > stop_at:
                 break
         self._note_events(counts)
-        self._store()
-        self._shown = [*self._reading.render_row(self._row(counts)), *counts.render()]
+        if counts.totals.lines != self._rendered_lines:
+            self._requests, self._rendered_lines = list(counts.render()), counts.totals.lines
+            self._store()
+        elif not self._stored or self._tail.followed.has_moved_from(self._state.followed):
+            self._store()
+        self._shown = [*self._reading.render_row(self._row(counts)), *self._requests]
         return chain(self._up.render_row([b"1"]), self._shown)
 
     def down(self) -> Samples:

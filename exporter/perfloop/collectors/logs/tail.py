@@ -27,6 +27,10 @@ class Followed(Struct, frozen=True, kw_only=True):
     known: tuple[str, ...] = ()
     looked_at: float = 0.0
 
+    def has_moved_from(self, other: Followed) -> bool:
+        """Say whether there is more to store than that somebody looked again."""
+        return (self.positions, self.known) != (other.positions, other.known)
+
 
 class Events(Struct, kw_only=True):
     """What happened to a log: rotations, those after which the old file's rest was not found, lines without an end."""
