@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from perfloop.app.probe import FAMILIES as PROBE_FAMILIES
-from perfloop.collectors import COLLECTORS
+from perfloop.collectors import COLLECTORS, collector
 from perfloop.collectors.guard import FAMILIES
 from perfloop.instrument.meter import Metrics
 from perfloop.model import (
@@ -77,7 +77,7 @@ forgets nothing; deliveries and reloads are counted from the start of the proces
 
 def page() -> str:
     """Return the document."""
-    collectors = [_section(name, collector.families) for name, collector in COLLECTORS.items()]
+    collectors = [_section(name, collector(name).families) for name in COLLECTORS]
     collectors += [_section("about collectors", FAMILIES), _section("on /probe", PROBE_FAMILIES)]
     own = [INSTRUMENTATION, _table(_instrumentation()), OPTIMIZER, _table(_optimizer())]
     return "\n".join([INTRODUCTION + _catalogue(), EXPORTER, *collectors, *own])

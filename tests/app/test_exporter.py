@@ -20,7 +20,7 @@ import requests
 
 from perfloop.app.exporter import Exporter
 from perfloop.app.options import ExporterOptions
-from perfloop.collectors import FAMILIES
+from perfloop.collectors import all_families
 from perfloop.config import parse
 from perfloop.errors import ConfigInvalid, StackFailed
 from perfloop.model import MetricType
@@ -77,7 +77,7 @@ components:
     assert page.value("perfloop_exporter_resident_memory_bytes") > 5_000_000
     assert page.value("perfloop_exporter_cpu_seconds_total") > 0
     assert lint(page.text) == ""
-    declared = {family.name for family in FAMILIES}
+    declared = {family.name for family in all_families()}
     assert set(re.findall(r"^# TYPE (\S+)", page.text, re.MULTILINE)) <= declared
 
 
@@ -301,7 +301,7 @@ def test_mistakes_in_the_configuration_are_said_and_nothing_starts(tmp_path: Pat
 
 def test_every_metric_of_the_catalogue_is_measured() -> None:
     suffixes = {MetricType.HISTOGRAM: ("_bucket", "_sum", "_count")}
-    declared = {family.name + suffix for family in FAMILIES for suffix in suffixes.get(family.type, ("",))}
+    declared = {family.name + suffix for family in all_families() for suffix in suffixes.get(family.type, ("",))}
     used = {
         name
         for metric in catalogue(parse("").metrics).values()

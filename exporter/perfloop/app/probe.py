@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from perfloop.app.scrape import patience_seconds
-from perfloop.app.targets import fetch_of, question_of, trust_of
+from perfloop.app.sections.targets import fetch_of, question_of, trust_of
 from perfloop.collectors.connect import connect
 from perfloop.collectors.dns import ask
 from perfloop.collectors.fetch import fetch

@@ -1,67 +1,51 @@
 """Collectors: each measures this host or one target, and is named once, in the table below.
 
-A new one needs a file with its families and a class, a line here, and a line in `perfloop.app.exporter`, which knows
+A new one needs a file with its families and a class, a line here, and a line in `perfloop.app.collectors`, which knows
 what each is made from. docs/metrics.md and the tests find it by the table.
 """
 
 from __future__ import annotations
 
-from perfloop.collectors.access_log import AccessLogCollector
-from perfloop.collectors.application import ApplicationCollector
-from perfloop.collectors.benchmarks import BenchmarksCollector
-from perfloop.collectors.cgroup import CgroupCollector
-from perfloop.collectors.connect import ConnectCollector
-from perfloop.collectors.dns import DnsCollector
-from perfloop.collectors.exporter import ExporterCollector
-from perfloop.collectors.filesystem import FilesystemCollector
-from perfloop.collectors.guard import FAMILIES as GUARD_FAMILIES
-from perfloop.collectors.links import LinksCollector
-from perfloop.collectors.memcached import MemcachedCollector
-from perfloop.collectors.mysql import MysqlCollector
-from perfloop.collectors.network import NetworkCollector
-from perfloop.collectors.pgbouncer import PgbouncerCollector
-from perfloop.collectors.ping import PingCollector
-from perfloop.collectors.postgresql import PostgresqlCollector
-from perfloop.collectors.process import ProcessCollector
-from perfloop.collectors.push import PushCollector
-from perfloop.collectors.queries import QueriesCollector
-from perfloop.collectors.redis import RedisCollector
-from perfloop.collectors.sockets import SocketsCollector
-from perfloop.collectors.system import SystemCollector
-from perfloop.collectors.textfile import TextfileCollector
-from perfloop.collectors.tls import TlsCollector
+from importlib import import_module
+from typing import Any
+
 from perfloop.model import Family
 
+# Name: module and class. Imported when it is configured, so that an exporter holds in memory only what it measures.
 COLLECTORS = {
-    collector.name: collector
-    for collector in (
-        SystemCollector,
-        FilesystemCollector,
-        CgroupCollector,
-        NetworkCollector,
-        LinksCollector,
-        SocketsCollector,
-        ProcessCollector,
-        ConnectCollector,
-        PingCollector,
-        DnsCollector,
-        TlsCollector,
-        ApplicationCollector,
-        AccessLogCollector,
-        PostgresqlCollector,
-        PgbouncerCollector,
-        MysqlCollector,
-        RedisCollector,
-        MemcachedCollector,
-        QueriesCollector,
-        BenchmarksCollector,
-        TextfileCollector,
-        PushCollector,
-        ExporterCollector,
-    )
+    "system": "system:SystemCollector",
+    "filesystem": "filesystem:FilesystemCollector",
+    "cgroup": "cgroup:CgroupCollector",
+    "network": "network:NetworkCollector",
+    "links": "links:LinksCollector",
+    "sockets": "sockets:SocketsCollector",
+    "process": "process:ProcessCollector",
+    "connect": "connect:ConnectCollector",
+    "ping": "ping:PingCollector",
+    "dns": "dns:DnsCollector",
+    "tls": "tls:TlsCollector",
+    "application": "application:ApplicationCollector",
+    "access_log": "access_log:AccessLogCollector",
+    "postgresql": "postgresql:PostgresqlCollector",
+    "pgbouncer": "pgbouncer:PgbouncerCollector",
+    "mysql": "mysql:MysqlCollector",
+    "redis": "redis:RedisCollector",
+    "memcached": "memcached:MemcachedCollector",
+    "queries": "queries:QueriesCollector",
+    "benchmarks": "benchmarks:BenchmarksCollector",
+    "textfile": "textfile:TextfileCollector",
+    "push": "push:PushCollector",
+    "exporter": "exporter:ExporterCollector",
 }
 
-FAMILIES: tuple[Family, ...] = (
-    *(family for collector in COLLECTORS.values() for family in collector.families),
-    *GUARD_FAMILIES,
-)
+
+def collector(name: str) -> Any:  # noqa: ANN401 - classes with constructors of their own
+    """Return the class of a collector."""
+    module, _, cls = COLLECTORS[name].partition(":")
+    return getattr(import_module(f"perfloop.collectors.{module}"), cls)
+
+
+def all_families() -> tuple[Family, ...]:
+    """Return every family that an exporter can show, whatever is configured."""
+    guard = import_module("perfloop.collectors.guard")
+    return (*(family for name in COLLECTORS for family in collector(name).families), *guard.FAMILIES)

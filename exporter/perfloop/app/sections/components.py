@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from perfloop.app.recipe import Recipe
-from perfloop.collectors import COLLECTORS
-from perfloop.collectors.mysql_statements import MysqlStatements
-from perfloop.collectors.postgresql_statements import PostgresqlStatements
+from perfloop.collectors import collector
 from perfloop.collectors.queries import QueriesCollector
 from perfloop.collectors.queries_result import Column, Query, Statements
 from perfloop.config.schema import ComponentSection
 from perfloop.config.schema.components import QuerySection
 from perfloop.model import Component, MetricType
 
-# Who runs the statements of `queries`, by driver.
-STATEMENTS: Mapping[str, Callable[[Component], Statements]] = {
-    "mysql": MysqlStatements,
-    "postgresql": PostgresqlStatements,
-}
-
 
 def measure(section: ComponentSection, component: Component, *, compat: frozenset[str]) -> Iterator[Recipe]:
     """Say which collectors measure a component, and how to make each."""
-    yield Recipe(COLLECTORS[section.driver], component, **_options(section, compat=compat))
+    yield Recipe(collector(section.driver), component, **_options(section, compat=compat))
     if section.queries:
         queries = tuple(query_of(query) for query in section.queries)
-        yield Recipe(QueriesCollector, component, queries, connect=STATEMENTS[section.driver])
+        yield Recipe(QueriesCollector, component, queries, connect=_statements(section.driver))
 
 
 def query_of(section: QuerySection) -> Query:
@@ -43,6 +35,17 @@ def query_of(section: QuerySection) -> Query:
         max_rows=section.max_rows,
         timeout_seconds=section.timeout_seconds,
     )
+
+
+def _statements(driver: str) -> Callable[[Component], Statements]:
+    """Return who runs the statements of `queries`."""
+    if driver == "mysql":
+        from perfloop.collectors.mysql_statements import MysqlStatements  # noqa: PLC0415 - only what is measured
+
+        return MysqlStatements
+    from perfloop.collectors.postgresql_statements import PostgresqlStatements  # noqa: PLC0415 - as above
+
+    return PostgresqlStatements
 
 
 def _options(section: ComponentSection, *, compat: frozenset[str]) -> dict[str, Any]:

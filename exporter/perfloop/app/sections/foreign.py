@@ -7,7 +7,6 @@ from pathlib import Path
 
 from perfloop.app.recipe import Recipe
 from perfloop.collectors.benchmarks import BenchmarksCollector
-from perfloop.collectors.compat import node
 from perfloop.collectors.push import PushCollector
 from perfloop.collectors.pushes import PushStore
 from perfloop.collectors.results.latest import Source
@@ -52,6 +51,8 @@ def prefixes(compat: frozenset[str]) -> tuple[str, ...]:
     words = {"pg"} if "postgres" in compat else set[str]()
     words |= {"redis"} if "redis" in compat else set()
     if "node" in compat:
+        from perfloop.collectors.compat import node  # noqa: PLC0415 - a thousand names, only if asked for
+
         # node_cpu of node_cpu_seconds_total: other names that begin with node_ are what files are full of.
         words |= {"_".join(alias.family.name.split("_")[:2]) for alias in node.ALIASES.values()} | _NODE_WORDS
     return tuple(sorted(words))

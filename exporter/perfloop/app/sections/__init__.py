@@ -1,0 +1,1 @@
+"""From each group of sections of perfloop.yml to recipes; imported when the group is configured."""
