@@ -92,7 +92,7 @@ def test_links_are_what_sys_says() -> None:
     for folder in Path("/sys/class/net").iterdir():
         state, mtu = ((folder / name).read_text().strip() for name in ("operstate", "mtu"))
         assert page.value("perfloop_network_mtu_bytes", device=folder.name) == int(mtu)
-        assert page.value("perfloop_network_up", device=folder.name) == (state == "up")
+        assert page.value("perfloop_network_device_up", device=folder.name) == (state == "up")
     assert lint(page.text) == ""
 
 
@@ -141,7 +141,7 @@ show(network, links)
     assert devices(plugged) == {"perfloop0", "perfloop1"}
     assert plugged.value("perfloop_network_mtu_bytes", device="perfloop0") == 1234
     assert plugged.value("perfloop_network_carrier", device="perfloop0") == 0
-    assert plugged.value("perfloop_network_up", device="perfloop0") == 0
+    assert plugged.value("perfloop_network_device_up", device="perfloop0") == 0
     assert devices(again) == {"perfloop0", "perfloop2"}
     assert again.value("perfloop_network_mtu_bytes", device="perfloop0") == 1432
 
@@ -245,7 +245,7 @@ def test_an_unknown_link_speed_has_no_sample(tmp_path: Path, speed: str, values:
     assert page.values("perfloop_network_speed_bytes") == values
     assert page.value("perfloop_network_receive_bytes_total", device="eth0") == 100
     assert page.value("perfloop_network_transmit_drops_total", device="eth0") == 8
-    assert page.value("perfloop_network_up", device="eth0") == 1
+    assert page.value("perfloop_network_device_up", device="eth0") == 1
 
 
 def test_what_is_no_device_has_no_samples(tmp_path: Path) -> None:
