@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from perfloop import collectors
-from perfloop.model import Family, MetricType
+from perfloop.collectors import all_families
+from perfloop.model import MetricType
 from perfloop.rules.catalogue import catalogue, recorded_expression, shipped
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def families(found: object) -> Iterator[Family]:
-    if isinstance(found, Family):
-        yield found
-    elif isinstance(found, tuple | list | dict):
-        for item in found.values() if isinstance(found, dict) else found:
-            yield from families(item)
-
-
 def exported_names() -> set[str]:
-    modules = [
-        importlib.import_module(f"perfloop.collectors.{m.name}") for m in pkgutil.iter_modules(collectors.__path__)
-    ]
-    declared = [family for module in modules for value in vars(module).values() for family in families(value)]
-    plain = {family.name for family in declared}
-    histograms = {family.name for family in declared if family.type is MetricType.HISTOGRAM}
+    plain = {family.name for family in all_families()}
+    histograms = {family.name for family in all_families() if family.type is MetricType.HISTOGRAM}
     return plain | {f"{name}{ending}" for name in histograms for ending in ("_sum", "_count", "_bucket")}
 
 
