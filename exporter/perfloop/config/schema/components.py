@@ -10,7 +10,6 @@ from msgspec import Meta, field
 from perfloop.config.schema.base import MetricName, Secret, Section
 from perfloop.model import Direction, Scale
 
-
 ComponentAddress = Annotated[
     str,
     Meta(
