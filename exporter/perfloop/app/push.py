@@ -72,6 +72,8 @@ class Pushing:
     def _check_token(self, request: Request) -> None:
         if self._token is None:
             raise _Refused(HTTPStatus.FORBIDDEN, "pushes are off: perfloop.yml has no collectors.push.token")
+        import hmac  # noqa: PLC0415 - OpenSSL with it, which only pushes need
+
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
         token = request.headers.get(TOKEN_HEADER, bearer if scheme.lower() == "bearer" else "")
         if not hmac.compare_digest(token.strip().encode(), self._token.encode()):
