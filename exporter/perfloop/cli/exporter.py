@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -85,6 +86,9 @@ def command(
     signal.signal(signal.SIGHUP, lambda *_: exporter.reload())
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: exporter.stop())
+    # What is there now stays: the collector of garbage need not look at it again and again.
+    gc.collect()
+    gc.freeze()
     exporter.serve()
 
 

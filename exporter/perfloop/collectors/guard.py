@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from perfloop.collectors.watch import Watch
+from perfloop.collectors.watch import Delivery, Watch
 from perfloop.exposition.block import Block
 from perfloop.model import Family, MetricType
 
@@ -42,6 +42,8 @@ class Round:
     def __init__(self, guard: Guard, watches: Sequence[Watch]) -> None:
         self._guard, self.watches, self.started_at = guard, watches, time.monotonic()
         self.awaited = {watch for watch in watches if watch.source.may_hang and watch.trusted}
+        # What came while the round was open; whoever brought it may be busy for another round by now.
+        self.delivered: dict[Watch, Delivery] = {}
         self.collected: list[tuple[Family, bytes]] | None = None
         self._expires_at = self.started_at + max((watch.budget_seconds for watch in watches), default=0.0)
 
@@ -66,11 +68,12 @@ class Round:
 
 
 class Guard:
-    """Runs collectors within their budgets; `notify` is called from any thread when a round is complete."""
+    """Runs collectors within their budgets; `names` are theirs. `notify` is called from any thread when a round is complete."""
 
     def __init__(self, watches: Sequence[Watch] = (), *, notify: Callable[[], None] = lambda: None) -> None:
         self._notify, self._lock = notify, threading.Lock()
         self._watches: Sequence[Watch] = ()
+        self.names: frozenset[str] = frozenset()
         self._rounds: dict[frozenset[str] | None, Round] = {}
         self._blocks: dict[frozenset[str] | None, Block] = {}
         self.replace(watches)
@@ -79,11 +82,6 @@ class Guard:
     def idle(self) -> bool:
         """Whether no collector is running."""
         return not any(watch.running for watch in self._watches)
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The names of the collectors that are watched."""
-        return frozenset(watch.source.name for watch in self._watches)
 
     def replace(self, watches: Sequence[Watch]) -> None:
         """Close the open rounds and watch these from now on; those that are not among them end.
@@ -95,6 +93,7 @@ class Guard:
                 self._gather(open_round)
             gone = [watch for watch in self._watches if watch not in watches]
             self._watches, self._blocks = tuple(watches), {}
+            self.names = frozenset(watch.source.name for watch in watches)
             for watch in watches:
                 watch.finished = self._on_finished
         for watch in gone:
@@ -138,7 +137,8 @@ class Guard:
             if len(self._blocks) >= _MAX_BLOCKS:
                 self._blocks.clear()
             block = self._blocks[names] = Block(FAMILIES)
-        open_round.collected = _samples(open_round.watches, block)
+        open_round.collected = _samples(open_round, block)
+        open_round.delivered.clear()
         return open_round.collected
 
     def _on_finished(self, watch: Watch) -> None:
@@ -146,6 +146,7 @@ class Guard:
             watch.running = False
             complete = False
             for open_round in self._rounds.values():
+                open_round.delivered[watch] = watch.delivery
                 if watch in open_round.awaited:
                     open_round.awaited.discard(watch)
                     complete = complete or open_round.complete
@@ -153,15 +154,15 @@ class Guard:
             self._notify()
 
 
-def _samples(watches: Sequence[Watch], block: Block) -> list[tuple[Family, bytes]]:
+def _samples(closing: Round, block: Block) -> list[tuple[Family, bytes]]:
     now, samples, rows = time.monotonic(), list[tuple[Family, bytes]](), []
-    for watch in watches:
+    for watch in closing.watches:
         if not watch.source.may_hang:
             watch.run_here()
-        arrived = not watch.running
-        success = arrived and watch.success
-        samples += watch.samples if success else watch.source.down()
-        seconds = watch.seconds if arrived else now - watch.started_at
-        rows.append((b"%d" % success, b"%.6f" % seconds, watch.succeeded_at, b"%d" % watch.dropped))
-    samples += block.render([(watch.source.name, watch.source.component) for watch in watches], rows)
+            closing.delivered[watch] = watch.delivery
+        late = Delivery((), success=False, seconds=now - watch.started_at)
+        delivery = closing.delivered.get(watch, late)
+        samples += delivery.samples if delivery.success else watch.source.down()
+        rows.append((b"%d" % delivery.success, b"%.6f" % delivery.seconds, watch.succeeded_at, b"%d" % watch.dropped))
+    samples += block.render([(watch.source.name, watch.source.component) for watch in closing.watches], rows)
     return samples

@@ -99,6 +99,19 @@ def _zlib_gzip(body: bytes) -> bytes:
     return compressor.compress(body) + compressor.flush()
 
 
+# A Prometheus sends the same bytes at every scrape: parsed once, they are known.
+_SEEN: dict[bytes, Request] = {}
+_MAX_SEEN, _MAX_SEEN_BYTES = 64, 2048
+
+
+def _remember(data: bytes, request: Request) -> None:
+    if request.body or not request.keep_alive or len(data) > _MAX_SEEN_BYTES:
+        return
+    if len(_SEEN) >= _MAX_SEEN:
+        _SEEN.clear()
+    _SEEN[data] = request
+
+
 class RequestReader:
     """Turns the bytes of one connection into requests; what is complete waits in `requests`.
 
@@ -134,6 +147,10 @@ class RequestReader:
         """Take more bytes. Raises BadRequestError; the connection is of no use then."""
         if self._upgraded:
             return
+        between = not self.midway
+        if between and (request := _SEEN.get(data)):
+            self.requests.append(request)
+            return
         completed = self._completed
         # No head is longer than what was fed since the last request ended; most often that settles it.
         self._fed_bytes = self._size_bytes + len(data)
@@ -153,6 +170,8 @@ class RequestReader:
         self._check_size()
         if self._refused:
             raise BadRequestError(self._refused)
+        if between and not self.midway and self._completed == completed + 1:
+            _remember(data, self.requests[-1])
 
     def on_message_begin(self) -> None:
         """Called by httptools."""

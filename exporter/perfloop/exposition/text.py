@@ -57,33 +57,27 @@ def number(value: float | None) -> bytes:
 
 def render_page(samples: Samples, *, openmetrics: bool = False) -> bytes:
     """Join the samples into a page: each family once, with its header, whichever collectors it comes from."""
-    headers = _OPENMETRICS_HEADERS if openmetrics else _HEADERS
-    families: dict[str, list[bytes]] = {}
+    made, make = (_OPENMETRICS_HEADERS, openmetrics_header) if openmetrics else (_HEADERS, header)
+    parts: list[bytes] = []
+    places: dict[str, int] = {}
+    more: dict[str, list[bytes]] = {}
     for family, lines in samples:
-        if lines:
-            name = family.name
-            if parts := families.get(name):
-                parts.append(lines)
-            else:
-                families[name] = [headers.of(family), lines]
-    page = b"".join(chain.from_iterable(families.values()))
+        if not lines:
+            continue
+        name = family.name
+        if name in places:
+            more.setdefault(name, []).append(lines)
+            continue
+        places[name] = len(parts) + 1
+        # Asked by name, as a family's own hash takes longer than all the rest.
+        known = made.get(name)
+        if known is None or known[0] is not family:
+            known = _made_anew(made, family, make(family))
+        parts += known[1], lines
+    for name, others in more.items():
+        parts[places[name]] = b"".join((parts[places[name]], *others))
+    page = b"".join(parts)
     return page + b"# EOF\n" if openmetrics else page
-
-
-class _Headers:
-    """Headers that were made before. Asked by name, as a family's own hash takes longer than all the rest."""
-
-    def __init__(self, make: Callable[[Family], bytes]) -> None:
-        self._make = make
-        self._made: dict[str, tuple[Family, bytes]] = {}
-
-    def of(self, family: Family) -> bytes:
-        made = self._made.get(family.name)
-        if made is None or made[0] is not family:
-            if len(self._made) > _MAX_HEADERS:
-                self._made.clear()
-            made = self._made[family.name] = (family, self._make(family))
-        return made[1]
 
 
 def _escape(value: Label) -> str:
@@ -91,4 +85,13 @@ def _escape(value: Label) -> str:
     return text.translate(_LABEL_ESCAPES)
 
 
-_HEADERS, _OPENMETRICS_HEADERS = _Headers(header), _Headers(openmetrics_header)
+_Made = dict[str, tuple[Family, bytes]]
+_HEADERS: _Made = {}
+_OPENMETRICS_HEADERS: _Made = {}
+
+
+def _made_anew(made: _Made, family: Family, head: bytes) -> tuple[Family, bytes]:
+    if len(made) > _MAX_HEADERS:
+        made.clear()
+    made[family.name] = (family, head)
+    return made[family.name]
