@@ -6,13 +6,17 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
 
 from perfloop.app.exporter import Exporter
 from perfloop.app.options import ExporterOptions
+from perfloop.stack.process import Child
+from tests.app.everything import COMPAT, PUSH, TOKEN, Everyone, busy_servers, write_files
 from tests.collectors.pages import Page
+from tests.support import eventually
 
 NOTHING = "collectors: {system: {enabled: false}, network: {enabled: false}, application: {enabled: false}}\n"
 
@@ -40,6 +44,12 @@ class Running:
         assert answer.status == 200
         return Page(body)
 
+    def push(self, job: str, body: str, token: str) -> int:
+        self.client.request("POST", f"/push/{job}", body, {"Authorization": f"Bearer {token}"})
+        answer = self.client.getresponse()
+        answer.read()
+        return answer.status
+
     def timed_scrape(self) -> tuple[Page, float]:
         started_at = time.monotonic()
         page = self.scrape()
@@ -63,3 +73,24 @@ def exporter(tmp_path: Path) -> Iterator[Callable[[str], Running]]:
     yield make
     for running in made:
         running.stop()
+
+
+@pytest.fixture(scope="package")
+def everyone(server_folder: Path, postgresql: Child, pgbouncer: Child, mariadb: Child) -> Iterator[Everyone]:
+    """All servers that the exporter can measure, each with something to tell."""
+    folder = server_folder / "everyone"
+    folder.mkdir()
+    with busy_servers(folder, postgresql=postgresql, pgbouncer=pgbouncer, mariadb=mariadb) as everyone:
+        yield everyone
+
+
+@pytest.fixture(scope="package")
+def everything(everyone: Everyone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """An exporter that measures everything, under the names of the other exporters too; all that it asks answers."""
+    folder = tmp_path_factory.mktemp("everything")
+    options = ExporterOptions(addresses=("127.0.0.1:0",), compat=COMPAT)
+    running = Running(folder, write_files(folder, everyone), options)
+    assert running.push("nightly", PUSH, TOKEN) == HTTPStatus.OK
+    eventually(lambda: set(running.scrape().values("perfloop_exporter_collector_success")) == {1.0})
+    yield running
+    running.stop()
