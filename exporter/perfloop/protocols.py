@@ -37,6 +37,28 @@ class Clock(Protocol):
         """Return the time now."""
 
 
+class Sheet(Protocol):
+    """Samples of several families that can become lines all at once."""
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families that may be in it: the same object at each scrape."""
+
+    @property
+    def series(self) -> int:
+        """The most sample lines that one of its families has."""
+
+    def page(self, *, openmetrics: bool) -> bytes:
+        """Return all lines, with the headers of the families that have any."""
+
+    def pairs(self) -> Iterable[tuple[Family, bytes]]:
+        """Return the lines of each family, without its header."""
+
+
+Piece = Sheet | tuple[Family, bytes]
+Samples = Iterable[Piece]
+
+
 class Collector(Protocol):
     """Measures one thing: this host, or one target. Made once, asked at each scrape, never on a timer."""
 
@@ -48,8 +70,8 @@ class Collector(Protocol):
     def component(self) -> str:
         """Name of the measured component, or empty for the host itself."""
 
-    def collect(self) -> Iterable[tuple[Family, bytes]]:
-        """Return each family with its ready sample lines; raise when the source cannot be read.
+    def collect(self) -> Samples:
+        """Return sheets, or families with their ready sample lines; raise when the source cannot be read.
 
         Absent is not zero: what the source does not say has no line.
         """
@@ -61,7 +83,7 @@ class Collector(Protocol):
         That is read in the scrape's thread: handing it to another one takes longer than reading it.
         """
 
-    def down(self) -> Iterable[tuple[Family, bytes]]:
+    def down(self) -> Samples:
         """Return what is known without asking the source: `up` 0, and the counters of past probes."""
 
     def close(self) -> None:

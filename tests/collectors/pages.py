@@ -6,7 +6,8 @@ import subprocess
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from perfloop.exposition.text import Samples, render_page
+from perfloop.exposition.page import render_page
+from perfloop.exposition.text import Samples
 from perfloop.stack.process import find_binary
 
 

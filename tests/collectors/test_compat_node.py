@@ -16,7 +16,7 @@ from perfloop.collectors.compat import node
 from perfloop.collectors.filesystem import FilesystemCollector
 from perfloop.collectors.system import SystemCollector
 from perfloop.config import parse
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Paths
 from tests.bench.peers import node_exporter
 from tests.collectors.pages import page_of

@@ -13,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from perfloop.collectors.postgresql import PostgresqlCollector
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Component
 from perfloop.stack.process import Child, find_binary
 from tests.bench.peers import postgres_exporter

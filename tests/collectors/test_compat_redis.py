@@ -12,7 +12,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from perfloop.collectors.redis import RedisCollector
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Component
 from perfloop.stack import servers
 from perfloop.stack.process import Child, find_binary, free_port

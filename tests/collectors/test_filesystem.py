@@ -139,7 +139,7 @@ def test_without_proc_psutil_says_what_is_mounted(tmp_path: Path) -> None:
 _IN_A_NAMESPACE = """
 import subprocess, sys
 from perfloop.collectors.filesystem import FilesystemCollector
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Paths
 from pathlib import Path
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
 from perfloop.collectors.foreign import Merged, merge, openmetrics_names
+from perfloop.exposition.page import render_page
 from perfloop.exposition.parse import Foreign, PageInvalid, parse
-from perfloop.exposition.text import render_page
 from perfloop.model import Family, MetricType
 from tests.collectors.pages import lint, page_of
 from tests.exposition.test_parse import PAGES

@@ -268,6 +268,25 @@ def test_a_run_in_flight_serves_all_who_wait_for_it(scraper: Callable[..., Scrap
     assert target.runs == 1
 
 
+def test_a_run_for_others_takes_nothing_from_who_has_its_samples_already(scraper: Callable[..., Scraper]) -> None:
+    quick, slow = Target("quick"), Target("slow")
+    quick.name, slow.name = "quick", "slow"  # type: ignore[misc]
+    slow.free.clear()
+    guard = scraper(quick, slow, budget_seconds=5).guard
+    everything = guard.begin()
+    eventually(lambda: {watch.source for watch in everything.awaited} == {slow})
+
+    quick.free.clear()
+    guard.begin(frozenset({"quick"}))
+    eventually(lambda: quick.runs == 2)
+    page = page_of(everything.samples())
+
+    assert (page.value("up", component="quick"), page.value("up", component="slow")) == (1, 0)
+    assert page.value("perfloop_exporter_collector_success", collector="quick", component="quick") == 1
+    quick.free.set()
+    slow.free.set()
+
+
 def test_a_patient_budget_waits_for_its_own_collector_only() -> None:
     patient, hung = Target("patient"), Target("hung")
     hung.free.clear()

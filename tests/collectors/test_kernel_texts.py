@@ -15,6 +15,7 @@ from perfloop.collectors.kernel import KernelFile
 from perfloop.collectors.mounts import parse
 from perfloop.collectors.system import SystemCollector
 from perfloop.collectors.table import Garbled, Part, Rows, Table, excerpt, keyed
+from perfloop.exposition.page import render_page
 from perfloop.model import Paths
 from tests.collectors.pages import page_of
 from tests.collectors.recorded_host import RecordedHost, small_host
@@ -100,7 +101,7 @@ def test_a_word_where_a_number_should_stand_is_garbled_until_a_number_is_there_a
     with pytest.raises(Garbled, match="perfloop_system_number"):
         table.render(b"a many\n")
 
-    assert b"".join(lines for _, lines in table.render(b"a 2\n")).endswith(b" 2\n")
+    assert render_page(table.render(b"a 2\n")).endswith(b" 2\n")
 
 
 @pytest.mark.parametrize("size", [0, 1, 2047, 2048, 4095, 8191, 8192, 8193, 100_000])

@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from perfloop.collectors.memcached import MemcachedCollector
 from perfloop.errors import PerfloopError, Rejected, Unavailable
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Component
 from perfloop.stack import servers
 from perfloop.stack.process import Child, free_port

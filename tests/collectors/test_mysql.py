@@ -22,7 +22,7 @@ from perfloop.collectors.mysql_answers import former, tables_of, token_of
 from perfloop.collectors.mysql_session import MysqlSession
 from perfloop.collectors.mysql_statements import MysqlStatements
 from perfloop.errors import PerfloopError, Rejected, Unavailable
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Component, Encryption
 from perfloop.stack import servers
 from perfloop.stack.process import Child, free_port

@@ -29,7 +29,7 @@ from pathlib import Path
 from perfloop.collectors.links import LinksCollector
 from perfloop.collectors.network import NetworkCollector
 from perfloop.collectors.sockets import SocketsCollector
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Paths
 
 def run(line):

@@ -302,7 +302,7 @@ def test_what_belongs_to_somebody_else_and_may_not_be_seen_has_no_sample() -> No
 import os, resource, subprocess, sys
 from perfloop.collectors.process import watch
 from perfloop.collectors.process_groups import Group
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 if os.geteuid() == 0:
     os.setresuid(65534, 65534, 65534)
 with subprocess.Popen(["sleep", "60"]) as own:

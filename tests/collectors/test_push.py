@@ -29,8 +29,8 @@ from perfloop.collectors.push import PushCollector
 from perfloop.collectors.pushes import PushStore
 from perfloop.config.schema.push import PushCollector as Section
 from perfloop.exposition.http import Request
+from perfloop.exposition.page import render_page
 from perfloop.exposition.server import Server
-from perfloop.exposition.text import render_page
 from tests.collectors.pages import Page, lint, page_of
 from tests.exposition.test_parse import PAGES
 

@@ -21,7 +21,7 @@ from perfloop.collectors.redis import RedisCollector
 from perfloop.collectors.redis_page import RedisPage
 from perfloop.collectors.redis_reply import parse
 from perfloop.errors import PerfloopError, Rejected, Unavailable
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.model import Component, Encryption
 from perfloop.stack import servers
 from perfloop.stack.process import Child, find_binary, free_port

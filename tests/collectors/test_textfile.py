@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 from perfloop.collectors.foreign import Names
 from perfloop.collectors.textfile import TextfileCollector
-from perfloop.exposition.text import render_page
+from perfloop.exposition.page import render_page
 from perfloop.stack.process import Child, free_port
 from perfloop.stack.servers import HOST, http_ready
 from tests.bench.peers import find_peer

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Summ
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
+from perfloop.exposition.page import render_page
 from perfloop.exposition.parse import Foreign, PageInvalid, parse
-from perfloop.exposition.text import render_page
 from perfloop.model import MetricType
 from tests.collectors.pages import lint
 

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from perfloop.exposition.block import Block
 from perfloop.exposition.histogram import Histogram
-from perfloop.exposition.text import header, number, render_page, series
+from perfloop.exposition.page import render_page
+from perfloop.exposition.text import header, number, series
 from perfloop.model import Alias, Family, MetricType
 
 SIZE = Family(name="size_bytes", type=MetricType.GAUGE, help="How large.", labels=("target", "name"))
@@ -210,7 +211,8 @@ def test_two_threads_may_render_one_block() -> None:
     def render(size: int) -> None:
         for _ in range(400):
             rows = [(b"target", b"%d" % i) for i in range(size)]
-            [(_, lines)] = block.render(rows, [(b"1",)] * size)
+            [sheet] = block.render(rows, [(b"1",)] * size)
+            [(_, lines)] = sheet.pairs()
             assert lines.count(b"\n") == size
 
     with ThreadPoolExecutor() as pool:
@@ -219,3 +221,30 @@ def test_two_threads_may_render_one_block() -> None:
 
     for each in done:
         each.result()
+
+
+def test_blocks_that_share_a_family_are_one_family_on_the_page() -> None:
+    blocks = [Block([SIZE, READS], fixed=(target,)) for target in ("a", "b")]
+
+    page = render_page(sheet for block in blocks for sheet in block.render([("x",)], [(b"1", b"2")]))
+
+    assert page.decode().splitlines() == [
+        "# HELP size_bytes How large.",
+        "# TYPE size_bytes gauge",
+        'size_bytes{target="a",name="x"} 1',
+        'size_bytes{target="b",name="x"} 1',
+        "# HELP reads_total How often.",
+        "# TYPE reads_total counter",
+        'reads_total{target="a",name="x"} 2',
+        'reads_total{target="b",name="x"} 2',
+    ]
+
+
+def test_a_page_says_the_same_in_both_formats_and_its_headers_are_no_templates() -> None:
+    share = Family(name="share_ratio", type=MetricType.GAUGE, help="100 %b of it.", labels=("of",))
+    samples = Block([share]).render([("50%",)], [(b"0.5",)])
+
+    pages = [render_page(samples, openmetrics=openmetrics).decode() for openmetrics in (False, True)]
+
+    assert pages[0] == '# HELP share_ratio 100 %b of it.\n# TYPE share_ratio gauge\nshare_ratio{of="50%"} 0.5\n'
+    assert pages[1] == pages[0] + "# EOF\n"

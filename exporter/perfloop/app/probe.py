@@ -25,7 +25,8 @@ from perfloop.config.schema.probes import Probing as ProbingSection
 from perfloop.errors import QueryInvalid
 from perfloop.exposition.block import Block
 from perfloop.exposition.http import Request, Response, error_response
-from perfloop.exposition.text import CONTENT_TYPE, Samples, number, render_page
+from perfloop.exposition.page import render_page
+from perfloop.exposition.text import CONTENT_TYPE, Samples, number
 from perfloop.model import Family, MetricType
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ from functools import lru_cache
 from perfloop.collectors.guard import Guard, Round
 from perfloop.errors import QueryInvalid
 from perfloop.exposition.http import MIN_GZIP_BYTES, Request, Response, gzip
-from perfloop.exposition.text import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE, render_page
+from perfloop.exposition.page import render_page
+from perfloop.exposition.text import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
 
 # Prometheus gives up at its timeout; the way back needs time too (blackbox_exporter takes the same).
 OFFSET_SECONDS = 0.5

@@ -17,7 +17,7 @@ from perfloop.collectors.logs.tail import Tail
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Family, MetricType
-from perfloop.protocols import Clock
+from perfloop.protocols import Clock, Piece
 
 logger = logging.getLogger(__name__)
 
@@ -77,10 +77,10 @@ class AccessLogCollector:
         self._counts: Counts | None = None
         self._up, self._reading = Block([UP], fixed=(component,)), Block(READING, fixed=(component,))
         # As they were when a line was last read: a quiet log costs next to nothing.
-        self._requests: list[tuple[Family, bytes]] = []
+        self._requests: list[Piece] = []
         self._rendered_lines = 0
         # What `down` shows; a whole new list each time, as it is read by another thread.
-        self._shown: list[tuple[Family, bytes]] = []
+        self._shown: list[Piece] = []
 
     def collect(self) -> Samples:
         """Count what is new. Raises OSError when there is no log, or it may not be read."""

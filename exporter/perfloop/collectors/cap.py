@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from operator import itemgetter
 
-from perfloop.model import Family, MetricType
+from perfloop.exposition.page import pairs_of
+from perfloop.model import MetricType
+from perfloop.protocols import Piece
 
 MAX_SERIES = 10_000
 # No sample line is shorter: a name, a space, a digit, the end of the line.
 _MIN_LINE_BYTES = 16
-_lines = itemgetter(1)
 _WHOLE = {MetricType.HISTOGRAM, MetricType.SUMMARY}
 
 
-def capped(samples: Sequence[tuple[Family, bytes]], *, max_series: int) -> tuple[Sequence[tuple[Family, bytes]], int]:
+def capped(samples: Sequence[Piece], *, max_series: int) -> tuple[Sequence[Piece], int]:
     """Return at most `max_series` sample lines of each family, and how many were dropped.
 
     A histogram or summary that does not fit is dropped as a whole.
     """
-    if sum(map(len, map(_lines, samples))) <= max_series * _MIN_LINE_BYTES:
+    if sum(map(_most_series, samples)) <= max_series:
         return samples, 0
-    kept, room, dropped = list[tuple[Family, bytes]](), Counter[str](), 0
-    for family, lines in samples:
+    kept, room, dropped = list[Piece](), Counter[str](), 0
+    for family, lines in pairs_of(samples):
         count, left = lines.count(b"\n"), max_series - room[family.name]
         room[family.name] += count
         if count > left:
@@ -33,6 +33,10 @@ def capped(samples: Sequence[tuple[Family, bytes]], *, max_series: int) -> tuple
             lines = _first(lines, max(left, 0))  # noqa: PLW2901
         kept.append((family, lines))
     return kept, dropped
+
+
+def _most_series(piece: Piece) -> int:
+    return len(piece[1]) // _MIN_LINE_BYTES + 1 if isinstance(piece, tuple) else piece.series
 
 
 def _first(lines: bytes, count: int) -> bytes:

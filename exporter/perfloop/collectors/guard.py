@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from perfloop.collectors.watch import Delivery, Watch
 from perfloop.exposition.block import Block
 from perfloop.model import Family, MetricType
+from perfloop.protocols import Piece
 
 
 def _family(name: str, kind: MetricType, text: str) -> Family:
@@ -44,7 +45,7 @@ class Round:
         self.awaited = {watch for watch in watches if watch.source.may_hang and watch.trusted}
         # What came while the round was open; whoever brought it may be busy for another round by now.
         self.delivered: dict[Watch, Delivery] = {}
-        self.collected: list[tuple[Family, bytes]] | None = None
+        self.collected: list[Piece] | None = None
         self._expires_at = self.started_at + max((watch.budget_seconds for watch in watches), default=0.0)
 
     @property
@@ -62,13 +63,16 @@ class Round:
         """Whether nobody came back for it: its client went away, or will be late."""
         return time.monotonic() > self._expires_at
 
-    def samples(self) -> list[tuple[Family, bytes]]:
+    def samples(self) -> list[Piece]:
         """Close the round and return what is there; whoever is missing is late."""
         return self._guard.close_round(self)
 
 
 class Guard:
-    """Runs collectors within their budgets; `names` are theirs. `notify` is called from any thread when a round is complete."""
+    """Runs collectors, whose names are `names`, within their budgets.
+
+    `notify` is called from any thread when a round is complete.
+    """
 
     def __init__(self, watches: Sequence[Watch] = (), *, notify: Callable[[], None] = lambda: None) -> None:
         self._notify, self._lock = notify, threading.Lock()
@@ -118,7 +122,7 @@ class Guard:
                         watch.start()
             return current
 
-    def close_round(self, open_round: Round) -> list[tuple[Family, bytes]]:
+    def close_round(self, open_round: Round) -> list[Piece]:
         """Close a round and gather its samples."""
         with self._lock:
             return self._gather(open_round) if open_round.collected is None else open_round.collected
@@ -127,7 +131,7 @@ class Guard:
         """Close the open rounds and end all collectors."""
         self.replace(())
 
-    def _gather(self, open_round: Round) -> list[tuple[Family, bytes]]:
+    def _gather(self, open_round: Round) -> list[Piece]:
         [names] = [names for names, other in self._rounds.items() if other is open_round]
         del self._rounds[names]
         for watch in open_round.awaited:
@@ -154,8 +158,8 @@ class Guard:
             self._notify()
 
 
-def _samples(closing: Round, block: Block) -> list[tuple[Family, bytes]]:
-    now, samples, rows = time.monotonic(), list[tuple[Family, bytes]](), []
+def _samples(closing: Round, block: Block) -> list[Piece]:
+    now, samples, rows = time.monotonic(), list[Piece](), []
     for watch in closing.watches:
         if not watch.source.may_hang:
             watch.run_here()

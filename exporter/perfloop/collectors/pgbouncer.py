@@ -20,6 +20,7 @@ from perfloop.collectors.session import Session
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Component, Family, MetricType
+from perfloop.protocols import Piece
 
 UP = family("up", "Whether the admin console of PgBouncer answered in time.")
 BUILD_INFO = Family(
@@ -66,7 +67,7 @@ class PgbouncerCollector:
         """Close the connection."""
         self._session.close()
 
-    def _collect(self) -> Iterator[tuple[Family, bytes]]:
+    def _collect(self) -> Iterator[Piece]:
         yield from self._up.render_row([b"1"])
         versions = [(row["version"].removeprefix("PgBouncer ").split(" ")[0],) for row in self._rows("VERSION")]
         yield from self._info.render(versions, [(b"1",) for _ in versions])

@@ -24,6 +24,7 @@ from perfloop.errors import Rejected
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples
 from perfloop.model import Component, Family
+from perfloop.protocols import Piece
 
 if TYPE_CHECKING:
     from perfloop.collectors.compat.postgres import PostgresCompat
@@ -81,7 +82,7 @@ class PostgresqlCollector:
         self._compat = _compat(component) if compat else None
         self._sizes = Sizes(fixed=fixed, everything=self._compat.sizes if self._compat else None)
         self._wants_settings, self._settings_as_of = settings, b""
-        self._settings: tuple[tuple[Family, bytes], ...] = ()
+        self._settings: tuple[Piece, ...] = ()
 
     def collect(self) -> Samples:
         """Ask the server. Raises Unavailable."""
@@ -96,7 +97,7 @@ class PostgresqlCollector:
         for session in self._sessions.values():
             session.close()
 
-    def _collect(self) -> Iterator[tuple[Family, bytes]]:
+    def _collect(self) -> Iterator[Piece]:
         [server] = self._session.rows(SERVER)
         version, settings_as_of, schema, replicas, slots = server[: len(SERVER.notes)]
         yield from self._up.render_row([b"1"])
@@ -155,7 +156,7 @@ class PostgresqlCollector:
         return self._settings
 
 
-def _attempt(ask: Callable[[], Samples]) -> tuple[list[tuple[Family, bytes]], str]:
+def _attempt(ask: Callable[[], Samples]) -> tuple[list[Piece], str]:
     """Return the samples, or why the server refused them. Raises Unavailable."""
     try:
         return list(ask()), ""

@@ -11,6 +11,7 @@ from msgspec import Struct
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Label
 from perfloop.model import Family, MetricType
+from perfloop.protocols import Piece
 
 # The columns of the statistics views that the server has, by view.
 Columns = Mapping[bytes, frozenset[bytes]]
@@ -82,7 +83,7 @@ class Answer:
         self._block = Block([value.family for value in question.values], fixed=fixed)
         self._spreads = [(spread, Block([spread.family], fixed=fixed)) for spread in question.spreads]
 
-    def render(self, rows: Sequence[Row]) -> Iterator[tuple[Family, bytes]]:
+    def render(self, rows: Sequence[Row]) -> Iterator[Piece]:
         """Return the lines of each family."""
         keys, end = self._keys, self._end
         names = [row[self._start : keys] for row in rows]

@@ -38,7 +38,7 @@ _RESERVED = re.compile(r"_(?:count|sum|bucket|total|info)$")
 
 
 class Settings:
-    """The settings as they stood when they were read; their lines are rendered once."""
+    """The settings as they stood when they were read; their tokens are taken once."""
 
     def __init__(self, rows: Iterable[Row], *, family: Callable[[str, str, str], Family], fixed: Sequence[str]) -> None:
         found: dict[str, tuple[Family, bytes]] = {}
@@ -48,7 +48,7 @@ class Settings:
             # Names of extensions may differ in what a metric's name cannot hold: the first one counts.
             found.setdefault(shown.name, (shown, token))
         block = Block([shown for shown, _ in found.values()], fixed=fixed)
-        self.samples = tuple(block.render_row([token for _, token in found.values()]))
+        self.samples = block.render_row([token for _, token in found.values()])
 
 
 def setting_family(name: str, suffix: str, text: str) -> Family:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from perfloop.collectors.postgresql_question import Answer, Question, Row, family, value
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import number
-from perfloop.model import Family
-from perfloop.protocols import Clock
+from perfloop.protocols import Clock, Piece
 
 # Sizes that come faster than this are asked at each scrape; others take at most a hundredth of the time.
 FAST_SECONDS = 0.1
@@ -52,10 +51,10 @@ class Sizes:
         self._everything = everything
         self._answer, self._collected = Answer(SIZES, fixed=fixed), Block([COLLECTED], fixed=fixed)
         self._clock, self._stopwatch = clock, stopwatch
-        self._samples: list[tuple[Family, bytes]] = []
+        self._samples: list[Piece] = []
         self._due_at = -float("inf")
 
-    def samples(self, ask: Callable[[str], Sequence[Row]]) -> Iterator[tuple[Family, bytes]]:
+    def samples(self, ask: Callable[[str], Sequence[Row]]) -> Iterator[Piece]:
         """Return the sizes; `ask` returns the rows for a condition on pg_database, and is called if they are due."""
         now = self._stopwatch()
         if now >= self._due_at:

@@ -9,7 +9,7 @@ from perfloop.collectors.postgresql_question import Answer, Question, Row, Value
 from perfloop.collectors.postgresql_session import PostgresqlSession
 from perfloop.errors import Rejected, Unavailable
 from perfloop.exposition.block import Block
-from perfloop.model import Family
+from perfloop.protocols import Piece
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class TablesOf:
         self._databases = Block([READABLE, TABLES], fixed=fixed)
         self._answer = Answer(SHOWN, fixed=fixed)
 
-    def samples(self) -> Iterator[tuple[Family, bytes]]:
+    def samples(self) -> Iterator[Piece]:
         """Return the lines of the tables of all databases."""
         found: list[Row] = []
         counts = []

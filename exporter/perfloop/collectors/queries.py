@@ -15,6 +15,7 @@ from perfloop.errors import Rejected, Unavailable
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Component, Family, MetricType
+from perfloop.protocols import Piece
 
 logger = logging.getLogger(__name__)
 
@@ -136,7 +137,7 @@ class QueriesCollector:
     def down(self) -> Samples:
         """Return what is still good of former answers, without asking."""
         now = time.monotonic()
-        samples = list(
+        samples: list[Piece] = list(
             self._status.render(
                 [(asked.query.name,) for asked in self._asked], [asked.status(now) for asked in self._asked]
             )

@@ -14,6 +14,7 @@ from perfloop.errors import Rejected
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import number
 from perfloop.model import Family, MetricType
+from perfloop.protocols import Piece
 
 _LABELS = ("component", "query")
 TRUNCATED = Family(
@@ -94,7 +95,7 @@ class Statements(Protocol):
 class Shown(Struct, frozen=True, kw_only=True):
     """What is on the page of a query."""
 
-    samples: tuple[tuple[Family, bytes], ...] = ()
+    samples: tuple[Piece, ...] = ()
     truncated: int = 0
     repeated: int = 0
     ignored: int = 0

@@ -10,6 +10,7 @@ from perfloop.collectors.table import Garbled, Source
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples
 from perfloop.model import Family
+from perfloop.protocols import Piece
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Sources:
 
     def read(self) -> Samples:
         """Read all sources."""
-        samples: list[tuple[Family, bytes]] = []
+        samples: list[Piece] = []
         success: list[bytes] = []
         for name, source in self._sources.items():
             try:

@@ -23,6 +23,7 @@ from perfloop.errors import PerfloopError
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Label, Samples
 from perfloop.model import Family
+from perfloop.protocols import Piece
 
 
 class Garbled(PerfloopError):
@@ -80,14 +81,14 @@ class Table:
         self._names: tuple[bytes, ...] = ()
         self._pick_names = picker(())
 
-    def render(self, text: bytes) -> list[tuple[Family, bytes]]:
+    def render(self, text: bytes) -> list[Piece]:
         """Return the lines of each family. Raises Garbled where a number should stand and does not."""
         if self._blanks:
             text = text.translate(self._blanks)
         tokens = text.split()
         if len(tokens) != self._count or self._pick_names(tokens) != self._names:
             self._survey(text, tokens)
-        samples: list[tuple[Family, bytes]] = []
+        samples: list[Piece] = []
         for part, pick, block in self._parts:
             values = pick(tokens) if part.places else (b"1",) * len(part.label_sets)
             if part.factor != 1:

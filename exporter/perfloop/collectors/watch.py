@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable, Sequence
 from enum import Enum
 from queue import SimpleQueue
+from typing import NamedTuple
 
 from perfloop.collectors.cap import MAX_SERIES, capped
 from perfloop.errors import PerfloopError
-from perfloop.model import Family
-from perfloop.protocols import Collector
+from perfloop.protocols import Collector, Piece
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,14 @@ class Order(Enum):
 
     RUN = "run"
     STOP = "stop"
+
+
+class Delivery(NamedTuple):
+    """What one run brought, and how long it took."""
+
+    samples: Sequence[Piece]
+    success: bool
+    seconds: float
 
 
 class Watch:
@@ -39,7 +47,7 @@ class Watch:
         self.source, self.budget_seconds, self.max_series = source, budget_seconds, max_series
         self.running, self.trusted, self.success, self.seconds = False, True, False, 0.0
         self.started_at = 0.0
-        self.samples: Sequence[tuple[Family, bytes]] = ()
+        self.samples: Sequence[Piece] = ()
         # Unix seconds as a token; nothing before the first success.
         self.succeeded_at = b""
         self.dropped = 0
@@ -49,6 +57,11 @@ class Watch:
         if source.may_hang:
             name = f"{source.name} {source.component}".strip()
             threading.Thread(target=self._work, name=name, daemon=True).start()
+
+    @property
+    def delivery(self) -> Delivery:
+        """What the last run brought; to be asked in the thread that ran."""
+        return Delivery(self.samples, self.success, self.seconds)
 
     def start(self) -> None:
         """Begin a run in the thread, which calls `finished`. Must not be called while one is running."""
@@ -99,7 +112,7 @@ class Watch:
         if punctual or problem is not None:
             self._note(problem)
 
-    def _collect(self) -> tuple[Sequence[tuple[Family, bytes]], str | None]:
+    def _collect(self) -> tuple[Sequence[Piece], str | None]:
         try:
             samples, dropped = capped(list(self.source.collect()), max_series=self.max_series)
         except (PerfloopError, OSError) as error:

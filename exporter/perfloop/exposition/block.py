@@ -6,7 +6,8 @@
     yield from self._disks.render([(b"vda",), (b"vdb",)], [(b"10", b"7", b"1200"), (b"3", b"0", b"40")])
 
 There is one label set per row and one token per family in each row. Tokens are numbers as bytes, mostly just as the
-source wrote them. The template is rebuilt only when label sets or values appear or go: a scrape costs one `%` a block.
+source wrote them. The template is rebuilt only when label sets or values appear or go: a scrape costs one `%` a block,
+headers and all, if no other block has the same families.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
-from perfloop.exposition.text import Label, series
+from perfloop.exposition.text import Label, header, openmetrics_header, series
 from perfloop.model import Alias, Family
 
 Aliases = Mapping[Family, Alias]
-# Label sets, places of the tokens that are empty, and the template for these.
-Layout = tuple[list[Sequence[Label]], tuple[int, ...], bytes]
 
 # Stands between the families of a template. UTF-8 never holds this byte, so no label value can.
 _END_OF_FAMILY = b"\xff"
@@ -50,40 +49,35 @@ class Block:
         self._sources += [families[i] for i in self._copied]
         self._families = tuple(alias.family for alias in self._names)
         # One value, swapped as a whole: a late collection and the scrape that gave it up may render at the same time.
-        self._layout: Layout = ([], (), self._build([], ()))
+        self._layout = Layout(self._families, (), (), [[] for _ in self._families])
 
-    def render(
-        self, label_sets: Sequence[Sequence[Label]], rows: Iterable[Sequence[bytes]]
-    ) -> Iterator[tuple[Family, bytes]]:
-        """Return the lines of each family; `rows` holds one row per label set, with one token per family."""
+    def render(self, label_sets: Sequence[Sequence[Label]], rows: Iterable[Sequence[bytes]]) -> tuple[Rows]:
+        """Return the samples; `rows` holds one row per label set, with one token per family."""
         return self.render_tokens(label_sets, tuple(chain.from_iterable(zip(*rows, strict=True))))
 
-    def render_row(self, row: Sequence[bytes]) -> Iterator[tuple[Family, bytes]]:
-        """Return the lines of families that have the fixed labels only."""
+    def render_row(self, row: Sequence[bytes]) -> tuple[Rows]:
+        """Return the samples of families that have the fixed labels only."""
         return self.render_tokens([()], tuple(row))
 
-    def render_tokens(
-        self, label_sets: Sequence[Sequence[Label]], tokens: tuple[bytes, ...]
-    ) -> Iterator[tuple[Family, bytes]]:
+    def render_tokens(self, label_sets: Sequence[Sequence[Label]], tokens: tuple[bytes, ...]) -> tuple[Rows]:
         """Do the same with tokens that are in order already: family after family, row after row in each."""
         if self._copied:
             size = len(label_sets)
             tokens += tuple(chain.from_iterable(tokens[i * size : (i + 1) * size] for i in self._copied))
         absent = tuple(i for i, token in enumerate(tokens) if not token) if b"" in tokens else ()
         layout = self._layout
-        if absent != layout[1] or label_sets != layout[0]:
-            layout = self._layout = (list(label_sets), absent, self._build(label_sets, absent))
-        lines = layout[2] % (tuple(filter(None, tokens)) if absent else tokens)
-        return zip(self._families, lines.split(_END_OF_FAMILY), strict=True)
+        if absent != layout.absent or label_sets != layout.label_sets:
+            layout = self._layout = Layout(self._families, list(label_sets), absent, self._lines(label_sets, absent))
+        return (Rows(layout, tuple(filter(None, tokens)) if absent else tokens),)
 
-    def _build(self, label_sets: Sequence[Sequence[Label]], absent: Sequence[int]) -> bytes:
+    def _lines(self, label_sets: Sequence[Sequence[Label]], absent: Sequence[int]) -> list[list[bytes]]:
         lines = [
             [self._line(alias, source, labels) for labels in label_sets]
             for alias, source in zip(self._names, self._sources, strict=True)
         ]
         for i in absent:
             lines[i // len(label_sets)][i % len(label_sets)] = b""
-        return _END_OF_FAMILY.join(map(b"".join, lines))
+        return lines
 
     def _line(self, alias: Alias, source: Family, labels: Sequence[Label]) -> bytes:
         exponent = self._exponents.get(source, 0)
@@ -91,4 +85,60 @@ class Block:
         family, renamed = alias.family, alias.renamed
         values = [ours[renamed.get(label, label)] for label in family.labels]
         value = f" %be{exponent}\n" if exponent else " %b\n"
-        return series(family.name, family.labels, values).replace(b"%", b"%%") + value.encode()
+        return _literal(series(family.name, family.labels, values)) + value.encode()
+
+
+class Layout:
+    """The templates for one choice of label sets and absent values; those of whole pages are made when asked for."""
+
+    def __init__(
+        self,
+        families: tuple[Family, ...],
+        label_sets: Sequence[Sequence[Label]],
+        absent: tuple[int, ...],
+        lines: Sequence[Sequence[bytes]],
+    ) -> None:
+        self.families, self.label_sets, self.absent = families, label_sets, absent
+        self.bare = _END_OF_FAMILY.join(map(b"".join, lines))
+        self._whole: dict[bool, bytes] = {}
+
+    def whole(self, *, openmetrics: bool) -> bytes:
+        """Return the template that has the headers, too, but not those of families without a sample."""
+        template = self._whole.get(openmetrics)
+        if template is None:
+            head = openmetrics_header if openmetrics else header
+            parts = zip(self.families, self.bare.split(_END_OF_FAMILY), strict=True)
+            template = b"".join(_literal(head(family)) + lines for family, lines in parts if lines)
+            self._whole[openmetrics] = template
+        return template
+
+
+class Rows:
+    """Tokens and the layout that they fit: a Sheet."""
+
+    __slots__ = ("_layout", "_tokens")
+
+    def __init__(self, layout: Layout, tokens: tuple[bytes, ...]) -> None:
+        self._layout, self._tokens = layout, tokens
+
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families that may be in it: always the same object for the same block."""
+        return self._layout.families
+
+    @property
+    def series(self) -> int:
+        """The most series that one of its families has."""
+        return len(self._layout.label_sets)
+
+    def page(self, *, openmetrics: bool) -> bytes:
+        """Return all lines, with the headers."""
+        return self._layout.whole(openmetrics=openmetrics) % self._tokens
+
+    def pairs(self) -> Iterator[tuple[Family, bytes]]:
+        """Return the lines of each family, without its header."""
+        return zip(self.families, (self._layout.bare % self._tokens).split(_END_OF_FAMILY), strict=True)
+
+
+def _literal(text: bytes) -> bytes:
+    return text.replace(b"%", b"%%")

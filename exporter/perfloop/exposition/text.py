@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from collections.abc import Sequence
 
 from perfloop.model import Family, MetricType
+from perfloop.protocols import Samples as Samples  # noqa: PLC0414 - what is written in these formats
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS_CONTENT_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
-# Names come and go in files that others write; ours are some thousand.
-_MAX_HEADERS = 20_000
 Label = str | bytes
-Samples = Iterable[tuple[Family, bytes]]
 
 _LABEL_ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _OPENMETRICS_HELP_ESCAPES = _LABEL_ESCAPES
@@ -55,43 +52,6 @@ def number(value: float | None) -> bytes:
     return repr(value).encode()
 
 
-def render_page(samples: Samples, *, openmetrics: bool = False) -> bytes:
-    """Join the samples into a page: each family once, with its header, whichever collectors it comes from."""
-    made, make = (_OPENMETRICS_HEADERS, openmetrics_header) if openmetrics else (_HEADERS, header)
-    parts: list[bytes] = []
-    places: dict[str, int] = {}
-    more: dict[str, list[bytes]] = {}
-    for family, lines in samples:
-        if not lines:
-            continue
-        name = family.name
-        if name in places:
-            more.setdefault(name, []).append(lines)
-            continue
-        places[name] = len(parts) + 1
-        # Asked by name, as a family's own hash takes longer than all the rest.
-        known = made.get(name)
-        if known is None or known[0] is not family:
-            known = _made_anew(made, family, make(family))
-        parts += known[1], lines
-    for name, others in more.items():
-        parts[places[name]] = b"".join((parts[places[name]], *others))
-    page = b"".join(parts)
-    return page + b"# EOF\n" if openmetrics else page
-
-
 def _escape(value: Label) -> str:
     text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     return text.translate(_LABEL_ESCAPES)
-
-
-_Made = dict[str, tuple[Family, bytes]]
-_HEADERS: _Made = {}
-_OPENMETRICS_HEADERS: _Made = {}
-
-
-def _made_anew(made: _Made, family: Family, head: bytes) -> tuple[Family, bytes]:
-    if len(made) > _MAX_HEADERS:
-        made.clear()
-    made[family.name] = (family, head)
-    return made[family.name]

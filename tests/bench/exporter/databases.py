@@ -26,11 +26,9 @@ from tests.bench.peers import node_exporter, postgres_exporter, redis_exporter
 from tests.bench.probe import CpuMeter, resident_mebibytes, tree
 from tests.bench.report import Measure, compared
 
-POSTGRESQL = "components: {{orders: {{driver: postgresql, address: '{}', user: postgres}}}}\n"
+POSTGRESQL = "components:\n  orders: {{driver: postgresql, address: '{}', user: postgres}}\n"
 REDIS = "components: {{cache: {{driver: redis, address: '{}'}}}}\n"
-BOTH = (
-    "components:\n  orders: {{driver: postgresql, address: '{}', user: postgres}}\n  cache: {{driver: redis, address: '{}'}}\n"
-)
+BOTH = POSTGRESQL + "  cache: {{driver: redis, address: '{}'}}\n"
 TWO = "components:\n  cache: {{driver: redis, address: '{}'}}\n  hung: {{driver: redis, address: '{}'}}\n"
 
 
@@ -95,9 +93,8 @@ def _memory(folder: Path, postgresql: Child, redis: Child) -> Measure:
     with serving(our_exporter(folder, config, name="ours-all")) as ours, serving(*peers) as theirs:
         hot(ours, theirs, blocks=10, scrapes=10)
         held = [sum(resident_mebibytes(child.pid) for child in side.children) for side in (ours, theirs)]
-    return compared(
-        "resident memory with PostgreSQL and Redis (theirs: 3 exporters)", "MiB", ours=held[0], theirs=held[1], reach=0.75
-    )
+    what = "resident memory with PostgreSQL and Redis (theirs: 3 exporters)"
+    return compared(what, "MiB", ours=held[0], theirs=held[1], reach=0.75)
 
 
 def _hung(folder: Path, healthy: Child, hung: Child) -> Iterator[Measure]:

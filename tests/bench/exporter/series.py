@@ -11,7 +11,8 @@ from statistics import median
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from perfloop.exposition.block import Block
-from perfloop.exposition.text import number, render_page
+from perfloop.exposition.page import render_page
+from perfloop.exposition.text import number
 from perfloop.model import Family, MetricType
 from perfloop.stack.process import Child, free_port
 from perfloop.stack.servers import HOST, http_ready
@@ -80,6 +81,7 @@ def _peer(folder: Path, size: int) -> Child:
         ready=lambda: http_ready(f"http://{HOST}:{port}/"),
         address=f"{HOST}:{port}",
     )
+
 
 def _timed(renderers: Sequence[Callable[[], bytes]], *, rounds: int) -> list[float]:
     """Return the median CPU seconds of each; they take turns, and only what changes values may be prepared before."""

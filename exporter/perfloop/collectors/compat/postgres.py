@@ -14,6 +14,7 @@ from perfloop.collectors.postgresql_session import PostgresqlSession
 from perfloop.collectors.postgresql_settings import Settings
 from perfloop.exposition.block import Block
 from perfloop.model import Component, Family, MetricType
+from perfloop.protocols import Piece, Samples
 
 _COUNTER, _GAUGE, _UNTYPED = MetricType.COUNTER, MetricType.GAUGE, MetricType.UNTYPED
 
@@ -182,7 +183,7 @@ class PostgresCompat:
         self._single = Answer(SERVER, fixed=fixed)
         self._answers = [(question, Answer(question, fixed=fixed)) for question in QUESTIONS]
 
-    def samples(self, session: PostgresqlSession) -> Iterator[tuple[Family, bytes]]:
+    def samples(self, session: PostgresqlSession) -> Iterator[Piece]:
         """Ask, and return the lines of each family. Raises Unavailable."""
         [server] = session.rows(SERVER)
         version, short_version = server[: len(SERVER.notes)]
@@ -196,7 +197,7 @@ class PostgresCompat:
         """Return the settings under its names."""
         return Settings(rows, family=_setting, fixed=(self._component, self._server))
 
-    def down(self) -> Iterator[tuple[Family, bytes]]:
+    def down(self) -> Samples:
         """Say that the server is not up."""
         return self._up.render_row([b"0"])
 

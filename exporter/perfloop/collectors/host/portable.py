@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from perfloop.collectors.host import cpu, disks, load, memory
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples, number
-from perfloop.model import Family
 
 _MEMORY = {
     "total": "MemTotal",
@@ -58,7 +57,7 @@ class PortableHost:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _read_cpus(self, times: Sequence[object]) -> Iterator[tuple[Family, bytes]]:
+    def _read_cpus(self, times: Sequence[object]) -> Samples:
         modes = [mode for mode in cpu.MODES if times and hasattr(times[0], mode)]
         labels = [(str(i), mode) for i in range(len(times)) for mode in modes]
         tokens = tuple(number(getattr(one, mode)) for one in times for mode in modes)

@@ -14,6 +14,7 @@ from perfloop.collectors.logs.routes import CAPPED, OTHER, Routes
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number, series
 from perfloop.model import Family, MetricType
+from perfloop.protocols import Piece
 
 # The same as those of perfloop.instrument, so that one query serves both.
 BOUNDS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -156,7 +157,7 @@ class Durations:
     def __init__(self, component: str) -> None:
         self._component, self._routes, self._template = component, list[str](), b""
 
-    def render(self, totals: Totals) -> tuple[Family, bytes]:
+    def render(self, totals: Totals) -> Piece:
         """Return the family with its lines."""
         if self._routes != list(totals.buckets):
             self._routes = list(totals.buckets)

@@ -11,7 +11,9 @@ from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Family
 
-UP = gauge("device_up", "Whether the device is up, operstate of /sys/class/net; 0 also where it does not know.", "device")
+UP = gauge(
+    "device_up", "Whether the device is up, operstate of /sys/class/net; 0 also where it does not know.", "device"
+)
 INFO = info(
     "device",
     "What the device is, from /sys/class/net.",
