@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -94,3 +95,10 @@ def everything(everyone: Everyone, tmp_path_factory: pytest.TempPathFactory) -> 
     eventually(lambda: set(running.scrape().values("perfloop_exporter_collector_success")) == {1.0})
     yield running
     running.stop()
+
+
+@pytest.fixture
+def black_hole() -> Iterator[str]:
+    """Connections are accepted by the kernel, and nobody ever answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"127.0.0.1:{listener.getsockname()[1]}"
