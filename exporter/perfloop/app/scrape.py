@@ -61,17 +61,20 @@ class Scrape:
 
     def __init__(self, page: Page, *, openmetrics: bool, gzipped: bool, patience_seconds: float) -> None:
         self._page, self._openmetrics, self._gzipped = page, openmetrics, gzipped
-        self._gives_up_at = time.monotonic() + patience_seconds
+        self._started_at = time.monotonic()
+        self._gives_up_at = self._started_at + patience_seconds
+        # With nobody to wait for, all that ask in one turn of the server get one page, at its end.
+        self._at_once = page.round.complete
 
     @property
     def deadline(self) -> float:
         """When the last budget ends of those that are missing, or the client's patience."""
-        return min(self._gives_up_at, self._page.round.deadline)
+        return self._started_at if self._at_once else min(self._gives_up_at, self._page.round.deadline)
 
     @property
     def ready(self) -> bool:
         """Whether everything that is worth waiting for is there."""
-        return self._page.round.complete
+        return not self._at_once and self._page.round.complete
 
     def response(self) -> Response:
         """Return the page as it stands."""
