@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -31,6 +32,10 @@ def test_a_reload_changes_what_is_measured(exporter: Callable[[str], Running], r
             "collectors: {network: {targets: [{component: a, address: 'h:1'}, {component: a, address: 'h:2'}]}}",
             id="one component twice",
         ),
+        pytest.param("collectors: {push: 2026-13-99}", id="a day that there is not"),
+        pytest.param("collectors: {push: {max_jobs: !!int many}}", id="a number that is none"),
+        pytest.param('collectors: {push: {token: {file: "a\\0b"}}}', id="a NUL in a path"),
+        pytest.param("a: " + "[" * 2000, id="nested without an end"),
     ],
 )
 def test_a_broken_reload_keeps_the_old_configuration(
@@ -79,3 +84,21 @@ def test_what_did_not_change_goes_on_counting(exporter: Callable[[str], Running]
 
     assert page.value("perfloop_network_connects_total", component="kept") == before + 1
     assert page.value("perfloop_network_connects_total", component="other") == 1
+
+
+def test_a_storm_of_signals_stops_no_scrape(exporter: Callable[[str], Running]) -> None:
+    running = exporter(NOTHING)
+    over = threading.Event()
+
+    def storm() -> None:
+        while not over.wait(0.0005):
+            for _ in range(20):
+                running.exporter.reload()
+
+    sender = threading.Thread(target=storm)
+    sender.start()
+    pages = [running.timed_scrape() for _ in range(5)]
+    over.set()
+    sender.join()
+
+    assert max(seconds for _, seconds in pages) < 1

@@ -53,6 +53,7 @@ class Exporter:
         self._options = options or ExporterOptions()
         self._watches: list[tuple[Recipe, Watch]] = []
         self._pushed = PushStore()
+        self._reload_is_due = False
         config, self._last_reload = self._load()
         self._web = WebFile(self._options.web_config)
         self._guard = Guard(notify=self._wake)
@@ -83,7 +84,10 @@ class Exporter:
 
     def reload(self) -> None:
         """Read the configuration again, soon; a broken one leaves the old in force. May come from a signal."""
-        self._server.call_soon(self._reload)
+        # However many signals come before the server looks: once.
+        if not self._reload_is_due:
+            self._reload_is_due = True
+            self._server.call_soon(self._reload)
 
     def _wake(self) -> None:
         self._server.wake()
@@ -104,6 +108,7 @@ class Exporter:
         )
 
     def _reload(self) -> None:
+        self._reload_is_due = False
         self._web.reload()
         try:
             config, state = self._load()
@@ -112,6 +117,10 @@ class Exporter:
             self._last_reload = replace(self._last_reload, successful=False)
             logger.error("reload failed; the running configuration stays", extra={"problems": error.problems})  # noqa: TRY400
             return
+        except Exception:
+            # Nobody foresaw this one; who called logs it, and the running configuration stays here, too.
+            self._last_reload = replace(self._last_reload, successful=False)
+            raise
         self._last_reload = state
         logger.info("configuration reloaded")
 

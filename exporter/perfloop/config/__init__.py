@@ -48,8 +48,9 @@ def read_secret(secret: Secret, *, base: Path, environ: Mapping[str, str]) -> st
         path = base / secret.file
         try:
             value = path.read_text(encoding="utf-8", errors="replace").strip()
-        except OSError as error:
-            raise ConfigInvalid([f"{path}: {error.strerror}; a secret was expected in this file"]) from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigInvalid([f"{path}: {reason}; a secret was expected in this file"]) from error
         what = str(path)
     else:
         value, what = environ.get(secret.env or "", "").strip(), f"environment variable {secret.env}"

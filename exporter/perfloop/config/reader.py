@@ -36,6 +36,8 @@ class Document:
             line = mark.line + 1 if mark else 1
             what = getattr(error, "problem", None) or str(error)
             raise ConfigInvalid([f"{name}:{line}: not valid YAML: {what}"]) from error
+        except RecursionError as error:
+            raise ConfigInvalid([f"{name}:1: nested too deeply"]) from error
 
     def report(self, path: str, message: str, *, line: int | None = None) -> None:
         """Note one mistake at a path; the line is that of the path's key."""
@@ -227,7 +229,8 @@ def _construct(node: yaml.Node) -> Any:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_object(node, deep=True)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
+        # 2026-13-99 looks like a date and is none.
         return getattr(node, "value", None)
     finally:
         loader.dispose()

@@ -101,8 +101,9 @@ class Server:
                 # The event of another connection may have closed this one.
                 if on_ready := self._on_ready.get(number):
                     on_ready()
-            while self._calls:
-                self._calls.popleft()()
+            # Not those that come meanwhile: however many there are, clients get their turn.
+            for _ in range(len(self._calls)):
+                self._call(self._calls.popleft())
             self._look()
         for connection in list(self._connections.values()):
             self._close(connection)
@@ -111,6 +112,13 @@ class Server:
         with self._waking:
             self._epoll.close()
             os.close(self._wakeup)
+
+    def _call(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:
+            # What a signal asked for must not be the end of all scrapes.
+            logger.exception("call failed")
 
     def _stop(self) -> None:
         self._stopped = True
