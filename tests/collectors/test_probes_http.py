@@ -258,11 +258,20 @@ def test_an_application_that_drips_is_given_up_in_time(beginning: bytes, drop: b
         pytest.param(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n", id="too many headers"),
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nx", id="a body that is cut off"),
         pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", id="a chunk without a size"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 503 Busy\r\n\r\n", id="hints before the answer"),
     ],
 )
 def test_an_answer_that_is_no_http_is_a_failure(answer: bytes) -> None:
     with Listener(says(answer)) as listener:
         outcome = probed(f"http://{listener.address}/", timeout_seconds=2)
+
+    assert reason_of(outcome) == Reason.ANSWER
+
+
+def test_a_chunk_of_a_negative_size_is_not_read_into_memory_until_the_end() -> None:
+    beginning = b"HTTP/1.1 200\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n"
+    with Listener(drips(beginning, itertools.repeat(b"x"), seconds=0.01)) as listener:
+        outcome = probed(f"http://{listener.address}/", timeout_seconds=0.5)
 
     assert reason_of(outcome) == Reason.ANSWER
 

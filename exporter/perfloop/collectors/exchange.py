@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from http import HTTPStatus
 from typing import TYPE_CHECKING, cast
 from urllib.parse import SplitResult
 
@@ -104,7 +105,7 @@ class Wire:
 
     def makefile(self, _: str) -> io.BufferedReader:
         """Return the answer as a file."""
-        return io.BufferedReader(_Received(self))
+        return _Bounded(_Received(self))
 
     def close(self) -> None:
         """Do nothing: who dialled hangs up."""
@@ -121,6 +122,14 @@ class _Received(io.RawIOBase):
         return self._wire.receive(cast("memoryview", buffer))
 
 
+class _Bounded(io.BufferedReader):
+    def read(self, size: int | None = -1, /) -> bytes:
+        # A chunk of the size -1 would have http.client read into memory whatever comes until the end.
+        if size is None or size < 0:
+            raise ValueError("only so many bytes can be read")
+        return super().read(size)
+
+
 def _talk(wire: Wire, asked: Asked, deadline: Deadline, *, max_body_bytes: int) -> tuple[HTTPResponse, bytes]:
     from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - 5 MB, only if configured
 
@@ -132,6 +141,9 @@ def _talk(wire: Wire, asked: Asked, deadline: Deadline, *, max_body_bytes: int) 
         target = asked.url._replace(scheme="", netloc="", fragment="").geturl() or "/"
         client.request(asked.method, target, body=asked.body or None, headers=dict(asked.headers))
         answer = client.getresponse()
+        # Of those before the final answer http.client skips `100 Continue` only; after 101 nothing else comes.
+        if HTTPStatus.SWITCHING_PROTOCOLS < answer.status < HTTPStatus.OK:
+            raise ProbeFailed(Reason.ANSWER, f"the status {answer.status} is no final one")
         return answer, _read(answer, max_body_bytes + 1)
     except TimeoutError as error:
         raise deadline.passed() from error
