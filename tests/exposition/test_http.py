@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import suppress
 from http import HTTPStatus
@@ -64,6 +65,48 @@ def test_a_client_that_sends_its_body_unasked_is_not_asked() -> None:
     reader.feed(b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\nabcd")
 
     assert not reader.take_continue()
+
+
+def test_a_body_counts_as_held_until_its_request_is_taken() -> None:
+    reader = RequestReader()
+
+    reader.feed(b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nab")
+    assert reader.held_bytes == 4
+    reader.feed(b"cd")
+    assert reader.held_bytes == 4
+
+    reader.requests.clear()
+    assert reader.held_bytes == 0
+
+
+def test_a_body_in_tiny_chunks_takes_little_more_memory_than_its_bytes() -> None:
+    reader = RequestReader(body_limit=lambda _: 1 << 20)
+    reader.feed(CHUNKED)
+    chunks = b"2\r\nab\r\n" * 1000
+    tracemalloc.start()
+
+    for _ in range(250):
+        reader.feed(chunks)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert most_bytes < 3 * 500_000
+
+
+@pytest.mark.parametrize(
+    ("offers", "expected"),
+    [
+        pytest.param("gzip", True, id="gzip"),
+        pytest.param("deflate, *;q=0.1", True, id="anything"),
+        pytest.param("*, gzip;q=0", False, id="anything else"),
+        pytest.param("gzip;q=0, *", False, id="anything else, said first"),
+        pytest.param("*;q=0", False, id="nothing"),
+        pytest.param("*;q=0, gzip", True, id="nothing else"),
+        pytest.param("", False, id="nothing said"),
+    ],
+)
+def test_gzip_is_for_who_takes_it(offers: str, *, expected: bool) -> None:
+    assert read(b"GET / HTTP/1.1\r\nAccept-Encoding: %b\r\n\r\n" % offers.encode()).accepts_gzip is expected
 
 
 CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"

@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from perfloop.exposition.connection import Deferred
-from perfloop.exposition.http import Request, Response
+from perfloop.exposition.connection import Connection, Deferred
+from perfloop.exposition.http import Request, RequestReader, Response
 from perfloop.exposition.http import gzip as compress
 from perfloop.exposition.server import Server
+from perfloop.exposition.transport import Transport
 from tests.exposition.test_http import messages
 from tests.support import eventually
 
@@ -345,3 +346,18 @@ def read_all(client: socket.socket) -> bytes:
     except ConnectionResetError:
         pass
     return data
+
+
+def test_a_body_counts_as_held_until_its_request_is_answered() -> None:
+    ours, theirs = socket.socketpair()
+    later = Later(60)
+    with ours, theirs:
+        ours.settimeout(0)
+        connection = Connection(Transport(ours), RequestReader(), lambda _: later, headers=tuple, request_seconds=10)
+        theirs.sendall(b"POST / HTTP/1.1\r\nContent-Length: 4\r\n\r\nabcd")
+
+        connection.on_ready()
+        assert connection.held_bytes == 4
+
+        connection.resume()
+        assert connection.held_bytes == 0

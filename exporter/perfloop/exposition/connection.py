@@ -92,8 +92,8 @@ class Connection:
 
     @property
     def held_bytes(self) -> int:
-        """How much memory the body that the client is sending may come to take."""
-        return self._reader.held_bytes
+        """How much memory the bodies take, or may come to take, that the client sends and nobody has answered yet."""
+        return self._reader.held_bytes + (len(self._request.body) if self._request else 0)
 
     def on_ready(self) -> None:
         """Do what the socket is ready for."""

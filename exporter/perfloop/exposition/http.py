@@ -48,11 +48,13 @@ class Request(Struct, frozen=True, kw_only=True):
     @property
     def accepts_gzip(self) -> bool:
         """Whether the client takes gzip (q=0 means that it does not)."""
-        for offer in self.headers.get("accept-encoding", "").lower().split(","):
-            coding, _, quality = offer.partition(";")
-            if coding.strip() in {"gzip", "*"}:
-                return quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
-        return False
+        offers = dict(map(_offer, self.headers.get("accept-encoding", "").lower().split(",")))
+        return offers.get("gzip", offers.get("*", False))
+
+
+def _offer(text: str) -> tuple[str, bool]:
+    coding, _, quality = text.partition(";")
+    return coding.strip(), quality.replace(" ", "") not in {"q=0", "q=0.0", "q=0.00", "q=0.000"}
 
 
 class Response(Struct, frozen=True, kw_only=True):
@@ -135,8 +137,8 @@ class RequestReader:
 
     @property
     def held_bytes(self) -> int:
-        """How much memory the body of the present request may come to take."""
-        return self._most_bytes
+        """How much memory the body of the present request may come to take, and those that wait do."""
+        return self._most_bytes + sum(len(request.body) for request in self.requests)
 
     def take_continue(self) -> bool:
         """Return, once, whether the client waits for `100 Continue` before it sends the body."""
@@ -200,7 +202,7 @@ class RequestReader:
 
     def on_body(self, body: bytes) -> None:
         """Called by httptools, perhaps with a piece only."""
-        self._body.append(body)
+        self._body += body
         self._left_bytes -= len(body)
         if self._left_bytes < 0:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
@@ -216,13 +218,14 @@ class RequestReader:
                 headers=self._headers,
                 keep_alive=self._parser.should_keep_alive(),
                 query=self._query,
-                body=b"".join(self._body),
+                body=bytes(self._body),
             )
         )
 
     def _start(self) -> None:
         self._url, self._path = b"", ""
-        self._body: list[bytes] = []
+        # One piece of memory: as a list, a body in chunks of two bytes would take twenty times its size.
+        self._body = bytearray()
         self._query: Mapping[str, tuple[str, ...]] = _NO_QUERY
         self._headers: dict[str, str] = {}
         self._most_bytes = 0
