@@ -235,6 +235,20 @@ def test_a_file_that_comes_to_have_the_same_names_goes_first(exporter: Callable[
     assert running.page().value("a", job="nightly") == 1
 
 
+def test_what_a_file_hides_of_a_job_keeps_it_from_no_other_push(exporter: Callable[..., Exporter]) -> None:
+    names = Names()
+    running = exporter(names=names)
+    running.push("run_seconds 1\nrows 1\n")
+    names.written = frozenset({"rows"})
+
+    status, _ = running.push("run_seconds 2\n")
+
+    page = running.page()
+    assert (status, running.push("rows 2\n")[0]) == (200, 409)
+    assert page.value("run_seconds", job="nightly") == 2
+    assert page.value("perfloop_push_hidden_series", job="nightly") == 1
+
+
 def test_a_new_job_takes_the_place_of_one_that_has_expired(exporter: Callable[..., Exporter]) -> None:
     running = exporter(max_jobs=2, ttl_seconds=10)
     running.push("a 1\n", job="old")

@@ -93,7 +93,7 @@ class PushStore:
             raise PushOverflow(f"{series} series of all jobs, max {max_series}")
         merged = self._merge(jobs)
         for source, problem in merged.refused.items():
-            if source not in self._merged.refused or source[0] == job:
+            if source not in self._merged.refused or (source[0] == job and source[1] in pushed):
                 raise PushConflict(problem)
         self._jobs, self._merged = jobs, merged
 
