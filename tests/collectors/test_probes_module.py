@@ -189,6 +189,18 @@ def test_beyond_the_limit_clients_are_told_to_come_back(asking: Callable[..., As
     assert isinstance(asks.ask(target=black_hole, module="short"), Answer)
 
 
+def test_a_probe_for_which_there_is_no_thread_keeps_no_place(asking: Callable[..., Asking], black_hole: str) -> None:
+    running = asking(most=1)
+    usual_bytes = threading.stack_size(1 << 46)
+    try:
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            running.ask(module="tcp_connect", target=black_hole)
+    finally:
+        threading.stack_size(usual_bytes)
+
+    assert isinstance(running.ask(module="tcp_connect", target=black_hole), Answer)
+
+
 def test_a_target_that_hangs_delays_nobody_else(tmp_path: Path, web_server: WebServer, black_hole: str) -> None:
     asks = Asking(tmp_path, "{short: {prober: http, timeout_seconds: 0.4}}", notify=lambda: server.wake())  # noqa: PLW0108 - it comes later
     with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor() as clients:

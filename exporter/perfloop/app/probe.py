@@ -99,13 +99,15 @@ class Probing:
         if module is None:
             raise QueryInvalid(f"no such module; there are {', '.join(sorted(self._modules))}")
         target = module.target(_single(request, "target"))
+        answer = Answer(min(module.timeout_seconds, patience_seconds(request)))
+        run = partial(self._run, module.probe, target, answer)
+        thread = threading.Thread(target=run, name=f"probe {name}", daemon=True)
         with self._lock:
             if self._running >= self._most:
                 return error_response(HTTPStatus.SERVICE_UNAVAILABLE, ("Retry-After", "1"))
+            # Counted once it runs: the system may have no thread left, and a place that nobody has would stay taken.
+            thread.start()
             self._running += 1
-        answer = Answer(min(module.timeout_seconds, patience_seconds(request)))
-        run = partial(self._run, module.probe, target, answer)
-        threading.Thread(target=run, name=f"probe {name}", daemon=True).start()
         return answer
 
     def _run(self, probe: Prober, target: str, answer: Answer) -> None:
