@@ -98,3 +98,13 @@ def test_a_counter_that_is_nothing_but_its_suffix_loses_its_type() -> None:
 
     list(read_openmetrics(render_page(found.samples, openmetrics=True).decode()))
     assert page_of(found.samples).value("_total") == 2
+
+
+def test_a_summary_may_have_the_name_that_no_counter_can_have() -> None:
+    summary = b'# TYPE _total summary\n_total{quantile="0.5"} 1\n_total_sum 2\n_total_count 2\n'
+
+    found = merge([("0", families(summary))])
+
+    page = render_page(found.samples, openmetrics=True).decode()
+    [family] = read_openmetrics(page)
+    assert family.type == "summary"

@@ -75,8 +75,10 @@ class _Merge:
         for family in self.families():
             if family.name.endswith(_CREATED) and family.name.removesuffix(_CREATED) in grouped:
                 continue
-            clashes = family.type is MetricType.COUNTER and any(users[name] > 1 for name in openmetrics_names(family))
-            shown = replace(family, type=MetricType.UNTYPED) if clashes or family.name == _TOTAL else family
+            # Without its suffix, a counter `_total` would have no name at all.
+            clashes = family.name == _TOTAL or any(users[name] > 1 for name in openmetrics_names(family))
+            untyped = family.type is MetricType.COUNTER and clashes
+            shown = replace(family, type=MetricType.UNTYPED) if untyped else family
             yield shown, b"".join(self._lines[family.name])
 
     def _obstacle(self, foreign: Foreign) -> str | None:
