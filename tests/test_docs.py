@@ -18,10 +18,10 @@ from perfloop.cli.actions import command as actions
 from perfloop.config.schema import Config, PolicySection
 from perfloop.executors import EXECUTORS
 from perfloop.exposition.web_config import WebConfig
-from perfloop.model import Direction
+from perfloop.model import Direction, Operator
 from perfloop.rules.catalogue import shipped
 from perfloop.rules.meta import meta_alerts
-from perfloop.rules.thresholds import Operator, alert_name, runbook_url
+from perfloop.rules.thresholds import alert_name, runbook_url
 from perfloop.stack.process import find_binary
 
 ROOT = Path(__file__).parent.parent

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 from datetime import UTC, datetime
+
+import msgspec
 
 _KNOWN = set(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -27,7 +28,7 @@ class JsonLines(logging.Formatter):
         fields = _fields(record)
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(fields, default=str)
+        return msgspec.json.encode(fields, enc_hook=str).decode()
 
 
 _FORMATTERS = {"logfmt": Logfmt, "json": JsonLines}
@@ -57,7 +58,7 @@ def _quote(value: object) -> str:
     text = str(value)
     if text.isprintable() and text and not any(c in text for c in ' "=\\'):
         return text
-    return "".join(c if c.isprintable() else _escaped(c) for c in json.dumps(text, ensure_ascii=False))
+    return "".join(c if c.isprintable() else _escaped(c) for c in msgspec.json.encode(text).decode())
 
 
 def _escaped(character: str) -> str:

@@ -16,6 +16,8 @@ from perfloop.stack.servers import http_ready
 from tests.support import eventually, perfloop
 
 MISTAKE = "optimisation: {}\n"
+# Without --config.file the exporter needs no configuration.
+NAMED = ["exporter", "--config.file", "perfloop.yml"]
 READERS = [["check"], ["compile", "--out", "out"], ["exporter"], ["optimizer"], ["up"], ["actions", "list"]]
 
 
@@ -49,7 +51,7 @@ def test_a_mistake_in_the_configuration_is_1_with_its_place(arguments: list[str]
     assert {path.name for path in tmp_path.iterdir()} == {"perfloop.yml"}
 
 
-@pytest.mark.parametrize("arguments", READERS, ids=lambda words: words[0])
+@pytest.mark.parametrize("arguments", [*(words for words in READERS if words != ["exporter"]), NAMED], ids=" ".join)
 def test_a_missing_configuration_is_1_with_its_name(arguments: list[str], tmp_path: Path) -> None:
     done = perfloop(*arguments, cwd=tmp_path)
 

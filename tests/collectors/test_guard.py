@@ -338,3 +338,22 @@ def test_the_series_of_a_family_are_bounded_and_the_rest_is_counted(scraper: Cal
 
 
 WAITS = Family(name="waits_seconds", type=MetricType.HISTOGRAM, help="Waits.", labels=("component",))
+
+
+def test_a_reload_makes_nobody_late_whose_target_was_about_to_answer() -> None:
+    target, gone = Target("kept"), Target("gone")
+    gone.may_hang = False  # type: ignore[misc]
+    target.free.clear()
+    watch = Watch(target, budget_seconds=30)
+    guard = Guard([watch, Watch(gone)])
+    before = guard.begin()
+
+    guard.replace([watch])
+    after = guard.begin()
+    target.free.set()
+    eventually(lambda: before.complete and after.complete)
+    pages = [page_of(each.samples()) for each in (before, after)]
+
+    assert [page.values("up", component="kept") for page in pages] == [[1.0], [1.0]]
+    assert (gone.runs, gone.closed) == (0, True), "what is closed is not opened again"
+    guard.close()

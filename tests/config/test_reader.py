@@ -8,8 +8,7 @@ import pytest
 
 from perfloop import config
 from perfloop.errors import ConfigInvalid
-from perfloop.model import Mode
-from perfloop.rules.thresholds import Operator
+from perfloop.model import Mode, Operator
 
 
 def mistakes(text: str) -> tuple[str, ...]:

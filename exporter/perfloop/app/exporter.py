@@ -6,35 +6,38 @@ import logging
 import os
 import socket
 import time
-import zlib
-from collections.abc import Mapping
-from http import HTTPStatus
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from perfloop.app.collectors import build_collectors, check_unique
+from perfloop.app.extras import Extras
 from perfloop.app.listener import inherited, listen_on_all, name_of
 from perfloop.app.options import ExporterOptions
-from perfloop.app.probe import Probing
-from perfloop.app.push import Pushing
 from perfloop.app.recipe import Recipe
+from perfloop.app.reload import Attempt, Reloads
 from perfloop.app.routes import HEALTH, Routes
 from perfloop.app.scrape import Scraping
 from perfloop.app.web_file import WebFile
 from perfloop.collectors.exporter import ExporterCollector, State
 from perfloop.collectors.guard import Guard
-from perfloop.collectors.pushes import PushStore
 from perfloop.collectors.watch import Watch
-from perfloop.config import Config, parse, read_secret
-from perfloop.config.reader import read_text
-from perfloop.errors import ConfigInvalid
+from perfloop.config import Config
+from perfloop.config.apart import Reading, read
 from perfloop.exposition.access import Access
-from perfloop.exposition.http import Request, Response
 from perfloop.exposition.server import Server
 from perfloop.protocols import Clock
 
 logger = logging.getLogger(__name__)
+
+
+class ReadFile(Protocol):
+    """Reads and checks perfloop.yml. Raises ConfigInvalid."""
+
+    def __call__(self, file: Path, *, may_be_missing: bool) -> Reading:
+        """Return what stands in the file."""
 
 
 class Exporter:
@@ -47,26 +50,28 @@ class Exporter:
         base: Path,
         environ: Mapping[str, str],
         options: ExporterOptions | None = None,
+        read_file: ReadFile = read,
         clock: Clock = time.time,
     ) -> None:
+        self._read_file = read_file
         self._file, self._base, self._environ, self._clock = config_file, base, environ, clock
         self._options = options or ExporterOptions()
         self._watches: list[tuple[Recipe, Watch]] = []
-        self._pushed = PushStore()
         self._reload_is_due = False
-        config, self._last_reload = self._load()
+        self._reloads = Reloads(read=self._read, apply=self._apply, end=self._end_reload, call_soon=self._call_soon)
         self._web = WebFile(self._options.web_config)
         self._guard = Guard(notify=self._wake)
-        self._probing = Probing(notify=self._wake)
-        self._pushing = Pushing(self._pushed)
-        self._configure(config)
+        self._extras = Extras(base=base, environ=environ, wake=self._wake)
+        self._state = State(successful=True, succeeded_at=clock(), config_crc=0)
+        reading = self._read()
+        self._apply(reading)
         self._access = Access(self._routes(), config=self._web.config, wake=self._wake, open_paths=HEALTH)
-        listeners = self._listen(config)
+        listeners = self._listen(reading.config)
         self.addresses = [name_of(listener) for listener in listeners]
         self._server = Server(
             listeners,
             self._access,
-            body_limit=self._pushing.body_limit,
+            body_limit=self._extras.body_limit,
             transport=self._web.transport,
             headers=self._access.headers,
         )
@@ -87,10 +92,13 @@ class Exporter:
         # However many signals come before the server looks: once.
         if not self._reload_is_due:
             self._reload_is_due = True
-            self._server.call_soon(self._reload)
+            self._server.call_soon(self._begin_reload)
 
     def _wake(self) -> None:
         self._server.wake()
+
+    def _call_soon(self, call: Callable[[], None]) -> None:
+        self._server.call_soon(call)
 
     def _listen(self, config: Config) -> list[socket.socket]:
         if self._options.systemd_socket:
@@ -101,56 +109,47 @@ class Exporter:
         return Routes(
             self._options.telemetry_path,
             scrape=Scraping(self._guard).answer,
-            probe=self._probing.answer,
-            reload=self._answer_reload,
-            push=self._pushing.answer,
-            pushes_to=self._pushing.matches,
+            probe=self._extras.probe,
+            reload=lambda _: self._begin_reload(),
+            push=self._extras.push,
+            pushes_to=self._extras.pushes_to,
         )
 
-    def _reload(self) -> None:
+    def _begin_reload(self) -> Attempt:
         self._reload_is_due = False
         self._web.reload()
-        try:
-            config, state = self._load()
-            self._configure(config)
-        except ConfigInvalid as error:
-            self._last_reload = replace(self._last_reload, successful=False)
-            logger.error("reload failed; the running configuration stays", extra={"problems": error.problems})  # noqa: TRY400
-            return
-        except Exception:
-            # Nobody foresaw this one; who called logs it, and the running configuration stays here, too.
-            self._last_reload = replace(self._last_reload, successful=False)
-            raise
-        self._last_reload = state
-        logger.info("configuration reloaded")
+        return self._reloads.begin()
 
-    def _load(self) -> tuple[Config, State]:
-        missing = self._options.may_be_missing and not self._file.exists()
-        text = "" if missing else read_text(self._file)
-        config = parse(text, name=str(self._file))
-        return config, State(successful=True, succeeded_at=self._clock(), config_crc=zlib.crc32(text.encode()))
+    def _read(self) -> Reading:
+        return self._read_file(self._file, may_be_missing=self._options.may_be_missing)
+
+    def _apply(self, reading: Reading) -> None:
+        """Take over what was read, all or nothing. Raises ConfigInvalid."""
+        self._configure(reading.config)
+        self._state = State(successful=True, succeeded_at=self._clock(), config_crc=reading.crc)
+
+    def _end_reload(self, successful: bool) -> None:  # noqa: FBT001 - a callback's only argument
+        self._state = replace(self._state, successful=successful)
 
     def _configure(self, config: Config) -> None:
         """Watch what the configuration asks for; what ran before with the same arguments goes on. All or nothing."""
-        options, push = self._options, config.collectors.push
+        options = self._options
         recipes = [
-            Recipe(ExporterCollector, self._state),
+            Recipe(ExporterCollector, self._own_state),
             *build_collectors(
                 config,
                 base=self._base,
                 environ=self._environ,
                 paths=options.paths,
                 compat=options.compat,
-                store=self._pushed,
+                store=self._extras.store(config.collectors),
             ),
         ]
         kept = [next((watch for old, watch in self._watches if old == recipe), None) for recipe in recipes]
         sources = [watch.source if watch else recipe.make() for recipe, watch in zip(recipes, kept, strict=True)]
         check_unique(sources)
-        token = read_secret(push.token, base=self._base, environ=self._environ) if push.token else None
-        self._probing.replace(config.collectors.probe, base=self._base, environ=self._environ)
+        self._extras.replace(config.collectors)
         # From here on nothing fails.
-        self._pushing.replace(push, token=token)
         watches = [watch or Watch(source) for source, watch in zip(sources, kept, strict=True)]
         for watch in watches:
             watch.budget_seconds = config.collectors.budget_seconds(watch.source.name)
@@ -158,14 +157,5 @@ class Exporter:
         self._watches = list(zip(recipes, watches, strict=True))
         self._guard.replace(watches)
 
-    def _state(self) -> State:
-        return replace(self._last_reload, web_successful=self._web.successful)
-
-    def _answer_reload(self, request: Request) -> Response:
-        del request
-        self._reload()
-        if self._last_reload.successful and self._web.successful:
-            return Response(body=b"reloaded\n")
-        # Who may ask for a reload need not be who may read the configuration: its mistakes are in the log.
-        body = b"the configuration has mistakes, which the log says; the running one stays\n"
-        return Response(status=HTTPStatus.INTERNAL_SERVER_ERROR, body=body)
+    def _own_state(self) -> State:
+        return replace(self._state, web_successful=self._web.successful)

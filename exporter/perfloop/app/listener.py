@@ -20,7 +20,9 @@ def listen(address: str) -> socket.socket:
         host, port = split_address(address)
         if not host:
             return _listen_everywhere(port)
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        # As bytes, as the codec for names in other scripts is a megabyte.
+        name = host.encode() if host.isascii() else host
+        family, _, _, _, place = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listener = socket.create_server(place[:2], family=family, backlog=BACKLOG)
     except (OSError, ValueError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error)

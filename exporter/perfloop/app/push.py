@@ -34,7 +34,7 @@ class Pushing:
     """Takes pushes into a store. Without a token, everything is refused."""
 
     def __init__(self, store: PushStore, section: PushSection | None = None, *, token: str | None = None) -> None:
-        self._store = store
+        self.store = store
         self.replace(section or PushSection(), token=token)
 
     def replace(self, section: PushSection, *, token: str | None) -> None:
@@ -55,7 +55,7 @@ class Pushing:
         try:
             return self._answer(request)
         except _Refused as refused:
-            self._store.refused += 1
+            self.store.refused += 1
             return refused.response
 
     def _answer(self, request: Request) -> Response:
@@ -65,7 +65,7 @@ class Pushing:
             raise _Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"expected one of {allow[1]}", allow)
         job = _job_of(request.path)
         if request.method == "DELETE":
-            self._store.delete(job)
+            self.store.delete(job)
             return Response(body=f"job {job}: forgotten\n".encode())
         return self._put(job, request)
 
@@ -90,7 +90,7 @@ class Pushing:
             families = parse(
                 request.body, max_series=sections.max_series, default_help="Pushed without HELP.", labels={"job": job}
             )
-            self._store.put(
+            self.store.put(
                 job,
                 families,
                 ttl_seconds=ttl_seconds,

@@ -8,10 +8,9 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from perfloop.config.web_config import LoadedWebConfig, load_web_config
 from perfloop.errors import ConfigInvalid
 from perfloop.exposition.transport import Transport
-from perfloop.exposition.web_config import WebConfig
+from perfloop.exposition.web_config import LoadedWebConfig, WebConfig
 from perfloop.protocols import Clock
 
 logger = logging.getLogger(__name__)
@@ -30,7 +29,7 @@ class WebFile:
         self, path: Path | None, *, clock: Clock = time.time, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._path, self._clock, self._monotonic = path, clock, monotonic
-        self._loaded = load_web_config(path) if path else LoadedWebConfig()
+        self._loaded = _load(path) if path else LoadedWebConfig()
         self._seen = _signatures(self._loaded.files)
         self._looked_at = monotonic()
         self.successful, self.succeeded_at = True, clock()
@@ -58,7 +57,7 @@ class WebFile:
             return
         before = self._seen = _signatures(self._loaded.files)
         try:
-            self._loaded = load_web_config(self._path)
+            self._loaded = _load(self._path)
         except ConfigInvalid as error:
             self.successful = False
             logger.error("web configuration is broken; the last good one stays", extra={"problems": error.problems})  # noqa: TRY400 - its message is all there is to say
@@ -67,6 +66,12 @@ class WebFile:
         self._seen = {file: before.get(file, now) for file, now in _signatures(self._loaded.files).items()}
         self.successful, self.succeeded_at = True, self._clock()
         logger.info("web configuration reloaded")
+
+
+def _load(path: Path) -> LoadedWebConfig:
+    from perfloop.config.web_config import load_web_config  # noqa: PLC0415 - YAML and more, only for who has the file
+
+    return load_web_config(path)
 
 
 def _signatures(files: Iterable[Path]) -> dict[Path, tuple[int, int, int] | None]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
 from pathlib import Path
 
 import click
 
-from perfloop import logs
 from perfloop.app.options import COMPATIBLE, ExporterOptions
 from perfloop.cli import config_file, log_format, log_level
 from perfloop.model import Paths
@@ -68,11 +64,10 @@ def command(
     Without a perfloop.yml in the current folder it measures the host. SIGHUP and POST /-/reload read the configuration
     again; a broken file leaves the running one in force.
     """
-    from perfloop.app.exporter import Exporter
+    from perfloop.app.serve import Command, become
 
     if not telemetry_path.startswith("/"):
         raise click.BadParameter("expected a path that begins with /", param_hint="--web.telemetry-path")
-    logs.configure(log_level, log_format)
     options = ExporterOptions(
         addresses=addresses,
         systemd_socket=systemd_socket,
@@ -82,14 +77,7 @@ def command(
         compat=compat,
         may_be_missing=context.get_parameter_source("config_file") is click.core.ParameterSource.DEFAULT,
     )
-    exporter = Exporter(config_file, base=config_file.resolve().parent, environ=os.environ, options=options)
-    signal.signal(signal.SIGHUP, lambda *_: exporter.reload())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: exporter.stop())
-    # What is there now stays: the collector of garbage need not look at it again and again.
-    gc.collect()
-    gc.freeze()
-    exporter.serve()
+    become(Command(config_file=config_file, options=options, log_level=log_level, log_format=log_format))
 
 
 def _names(text: str) -> frozenset[str]:

@@ -40,8 +40,8 @@ _MAX_BLOCKS = 16
 class Round:
     """One collection by some of the collectors; scrapes of the same ones that come while it is open join it."""
 
-    def __init__(self, guard: Guard, watches: Sequence[Watch]) -> None:
-        self._guard, self.watches, self.started_at = guard, watches, time.monotonic()
+    def __init__(self, guard: Guard, names: frozenset[str] | None, watches: Sequence[Watch]) -> None:
+        self._guard, self.names, self.watches, self.started_at = guard, names, watches, time.monotonic()
         self.awaited = {watch for watch in watches if watch.source.may_hang and watch.trusted}
         # What came while the round was open; whoever brought it may be busy for another round by now.
         self.delivered: dict[Watch, Delivery] = {}
@@ -78,7 +78,9 @@ class Guard:
         self._notify, self._lock = notify, threading.Lock()
         self._watches: Sequence[Watch] = ()
         self.names: frozenset[str] = frozenset()
+        # Those that can be joined, and all that are not gathered yet.
         self._rounds: dict[frozenset[str] | None, Round] = {}
+        self._open: set[Round] = set()
         self._blocks: dict[frozenset[str] | None, Block] = {}
         self.replace(watches)
 
@@ -88,13 +90,13 @@ class Guard:
         return not any(watch.running for watch in self._watches)
 
     def replace(self, watches: Sequence[Watch]) -> None:
-        """Close the open rounds and watch these from now on; those that are not among them end.
+        """Watch these from now on; those that are not among them end.
 
-        The thread of a hung one ends when its target lets it go.
+        Rounds that are open go on to their end; nobody joins them any more. The thread of a hung one ends when its
+        target lets it go.
         """
         with self._lock:
-            for open_round in list(self._rounds.values()):
-                self._gather(open_round)
+            self._rounds.clear()
             gone = [watch for watch in self._watches if watch not in watches]
             self._watches, self._blocks = tuple(watches), {}
             self.names = frozenset(watch.source.name for watch in watches)
@@ -116,7 +118,8 @@ class Guard:
             if current is None:
                 watches = [watch for watch in self._watches if names is None or watch.source.name in names]
                 # All are awaited before the first is started: a fast one must not complete the round alone.
-                current = self._rounds[names] = Round(self, watches)
+                current = self._rounds[names] = Round(self, names, watches)
+                self._open.add(current)
                 for watch in watches:
                     if watch.source.may_hang and not watch.running:
                         watch.start()
@@ -128,12 +131,14 @@ class Guard:
             return self._gather(open_round) if open_round.collected is None else open_round.collected
 
     def close(self) -> None:
-        """Close the open rounds and end all collectors."""
+        """End all collectors."""
         self.replace(())
 
     def _gather(self, open_round: Round) -> list[Piece]:
-        [names] = [names for names, other in self._rounds.items() if other is open_round]
-        del self._rounds[names]
+        self._open.discard(open_round)
+        names = open_round.names
+        if self._rounds.get(names) is open_round:
+            del self._rounds[names]
         for watch in open_round.awaited:
             watch.late()
         block = self._blocks.get(names)
@@ -149,7 +154,7 @@ class Guard:
         with self._lock:
             watch.running = False
             complete = False
-            for open_round in self._rounds.values():
+            for open_round in self._open:
                 open_round.delivered[watch] = watch.delivery
                 if watch in open_round.awaited:
                     open_round.awaited.discard(watch)
@@ -160,7 +165,8 @@ class Guard:
 
 def _samples(closing: Round, block: Block) -> list[Piece]:
     now, samples, rows = time.monotonic(), list[Piece](), []
-    for watch in closing.watches:
+    watches = [watch for watch in closing.watches if watch.source.may_hang or not watch.stopped]
+    for watch in watches:
         if not watch.source.may_hang:
             watch.run_here()
             closing.delivered[watch] = watch.delivery
@@ -168,5 +174,5 @@ def _samples(closing: Round, block: Block) -> list[Piece]:
         delivery = closing.delivered.get(watch, late)
         samples += delivery.samples if delivery.success else watch.source.down()
         rows.append((b"%d" % delivery.success, b"%.6f" % delivery.seconds, watch.succeeded_at, b"%d" % watch.dropped))
-    samples += block.render([(watch.source.name, watch.source.component) for watch in closing.watches], rows)
+    samples += block.render([(watch.source.name, watch.source.component) for watch in watches], rows)
     return samples

@@ -52,6 +52,7 @@ class Watch:
         self.succeeded_at = b""
         self.dropped = 0
         self.finished: Callable[[Watch], None] = lambda _: None
+        self.stopped = False
         self._forgiving, self._healthy = True, True
         self._orders: SimpleQueue[Order] = SimpleQueue()
         if source.may_hang:
@@ -75,6 +76,7 @@ class Watch:
 
     def stop(self) -> None:
         """End the thread when its present run ends, and close the collector."""
+        self.stopped = True
         if self.source.may_hang:
             self._orders.put(Order.STOP)
         else:

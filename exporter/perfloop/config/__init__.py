@@ -1,12 +1,15 @@
-"""perfloop.yml: read, checked, with the place of every mistake."""
+"""perfloop.yml: read, checked, with the place of every mistake.
+
+What reads and checks is imported when it is needed: an exporter has that done by a process of its own (see apart).
+"""
+
+# ruff: noqa: PLC0415
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from perfloop.config.checks import check
-from perfloop.config.reader import Document, read, read_text
 from perfloop.config.schema import Config, Secret, Tls
 from perfloop.errors import ConfigInvalid
 from perfloop.model import Component, Encryption
@@ -16,11 +19,16 @@ __all__ = ["Config", "component_of", "load", "parse", "place", "read_secret"]
 
 def load(path: Path) -> Config:
     """Read and check a configuration file. Raises ConfigInvalid with all of its mistakes."""
+    from perfloop.config.reader import read_text
+
     return parse(read_text(path), name=str(path))
 
 
 def parse(text: str, *, name: str = "perfloop.yml") -> Config:
     """Read and check a configuration text. Raises ConfigInvalid with all of its mistakes."""
+    from perfloop.config.checks import check
+    from perfloop.config.reader import Document, read
+
     document = Document(text, name=name)
     config = read(document, Config)
     if config is not None:
@@ -33,6 +41,8 @@ def parse(text: str, *, name: str = "perfloop.yml") -> Config:
 
 def place(path: Path, key: str) -> str:
     """Return `file:line: key` for a message about a key that only a later step found to be wrong."""
+    from perfloop.config.reader import Document, read, read_text
+
     document = Document(read_text(path), name=str(path))
     read(document, Config)
     return f"{path}:{document.line(key)}: {key}"

@@ -14,8 +14,8 @@ from perfloop.config.process import check_process
 from perfloop.config.queries import check_queries
 from perfloop.config.reader import Document
 from perfloop.config.schema import AlertThreshold, Config, Secret
+from perfloop.model import Operator
 from perfloop.rules.catalogue import catalogue
-from perfloop.rules.thresholds import Operator
 
 # Prometheus forgets a sample after five minutes: with longer intervals recorded series would have holes.
 _MAX_INTERVAL_SECONDS = 240

@@ -7,24 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from perfloop.config.reader import Document, read, read_text
 from perfloop.errors import ConfigInvalid
-from perfloop.exposition.web_config import TlsServerConfig, WebConfig
+from perfloop.exposition.web_config import LoadedWebConfig, TlsServerConfig, WebConfig
 
 _BCRYPT = re.compile(r"\$2[abxy]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _TLS = "tls_server_config"
 _FILES = ("cert_file", "key_file", "client_ca_file")
-
-
-class LoadedWebConfig(Struct, frozen=True, kw_only=True):
-    """The settings, what makes TLS connections (None: plain HTTP), and the files that all of it came from."""
-
-    config: WebConfig = WebConfig()
-    tls: Any = None
-    files: tuple[Path, ...] = ()
 
 
 def load_web_config(path: Path) -> LoadedWebConfig:

@@ -63,7 +63,7 @@ class Server:
         self._waiting: set[Connection] = set()
         # The earliest times at which a connection, a deferred answer, the listeners may need something.
         self._due_at = self._answer_at = self._listen_at = math.inf
-        self._calls: deque[Callable[[], None]] = deque()
+        self._calls: deque[Callable[[], object]] = deque()
         self._woken = self._stopped = False
         # Who wakes the server after its end must not write to what has the same number by then.
         self._waking = threading.RLock()
@@ -85,7 +85,7 @@ class Server:
             if not self._epoll.closed:
                 os.eventfd_write(self._wakeup, 1)
 
-    def call_soon(self, call: Callable[[], None]) -> None:
+    def call_soon(self, call: Callable[[], object]) -> None:
         """Call something in the server's own thread."""
         self._calls.append(call)
         self.wake()
@@ -113,7 +113,7 @@ class Server:
             self._epoll.close()
             os.close(self._wakeup)
 
-    def _call(self, call: Callable[[], None]) -> None:
+    def _call(self, call: Callable[[], object]) -> None:
         try:
             call()
         except Exception:

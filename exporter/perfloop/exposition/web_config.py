@@ -111,3 +111,11 @@ class WebConfig(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Names and bcrypt hashes; anything but strings is refused without being shown.
     basic_auth_users: dict[str, Any] = field(default_factory=dict)
     rate_limit: RateLimit = field(default_factory=RateLimit)
+
+
+class LoadedWebConfig(Struct, frozen=True, kw_only=True):
+    """The settings, what makes TLS connections (None: plain HTTP), and the files that all of it came from."""
+
+    config: WebConfig = WebConfig()
+    tls: Any = None
+    files: tuple[Path, ...] = ()

@@ -59,6 +59,15 @@ class Direction(StrEnum):
     HIGHER = "higher"
 
 
+class Operator(StrEnum):
+    """The comparison of a threshold; Equal and NotEqual are for states, not for measurements."""
+
+    GREATER_THAN = "GreaterThan"
+    LESS_THAN = "LessThan"
+    EQUAL = "Equal"
+    NOT_EQUAL = "NotEqual"
+
+
 class Scale(StrEnum):
     """How a metric is compared: `ratio` by its logarithm (latency, throughput), `raw` by differences (counts)."""
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from msgspec import Struct
 
-from perfloop.model import CatalogueMetric
+from perfloop.model import CatalogueMetric, Operator
 from perfloop.rules.groups import Rule
 from perfloop.rules.promql import duration, number
 
@@ -14,15 +12,6 @@ RUNBOOK_URL = "https://github.com/perfloop/perfloop/blob/main/docs/alerts.md"
 
 # Which labels say where, and the word before each.
 _WHERE = (("component", "of"), ("mountpoint", "on"), ("device", "on"), ("instance", "at"))
-
-
-class Operator(StrEnum):
-    """The comparison of a threshold; Equal and NotEqual are for states, not for measurements."""
-
-    GREATER_THAN = "GreaterThan"
-    LESS_THAN = "LessThan"
-    EQUAL = "Equal"
-    NOT_EQUAL = "NotEqual"
 
 
 class Threshold(Struct, frozen=True, kw_only=True):

@@ -42,7 +42,7 @@ def _icmp(protocol: str, name: str) -> dict[tuple[bytes, bytes], Family]:
 
 # Protocol and field: family.
 SNMP: Fields = (
-    _gauge("Ip", "Forwarding", "ip_forwarding", "1 where this host forwards packets, else 2")
+    _gauge("Ip", "Forwarding", "ip_forwarding", "Is 1 where this host forwards packets, else 2")
     | _icmp("Icmp", "icmp")
     | _count("Tcp", "ActiveOpens", "tcp_active_opens", "Connections that this host began to open")
     | _count("Tcp", "PassiveOpens", "tcp_passive_opens", "Connections that others opened to this host")

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta, field
 
 from perfloop.config.schema.base import Count, Section, Share, WholeSeconds
-from perfloop.rules.thresholds import Operator
+from perfloop.model import Operator
 
 
 class AlertThreshold(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
