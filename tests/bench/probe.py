@@ -33,12 +33,14 @@ class Answer(NamedTuple):
 
 
 class Client:
-    """One kept connection. Parsing is httptools', so that little of the time is the client's own."""
+    """One kept connection, or, for who hangs up after each answer, one for each request.
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._host = f"127.0.0.1:{port}"
+    Parsing is httptools', so that little of the time is the client's own.
+    """
+
+    def __init__(self, port: int, *, kept: bool = True) -> None:
+        self._port, self._kept, self._host = port, kept, f"127.0.0.1:{port}"
+        self._socket = self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -51,6 +53,11 @@ class Client:
     def close(self) -> None:
         """Hang up."""
         self._socket.close()
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
     def scrape(self) -> Answer:
         """Ask for /metrics as Prometheus does."""
@@ -70,6 +77,9 @@ class Client:
                 raise OSError(f"{self._host} hung up")
             parser.feed_data(data)
         seconds = time.perf_counter() - started_at
+        if not self._kept:
+            self._socket.close()
+            self._socket = self._connect()
         whole = b"".join(self._parts)
         return Answer(parser.get_status_code(), zlib.decompress(whole, 31) if self._compressed else whole, seconds)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +29,7 @@ from tests.bench.report import Measure, bounded, compared
 LEAN = "collectors: {system: {without: [vmstat, pressure, file-nr, schedstat, os-release, clocksource, timex]}}\n"
 # What reads the sources of node_exporter's eight.
 LEAN_PATH = "/metrics?collect[]=system&collect[]=filesystem&collect[]=network"
+_LABEL = re.compile(r'\w+="(?:[^"\\]|\\.)*"')
 BURST, BURSTS = 100, 10
 IDLE_SECONDS = 5.0
 
@@ -98,8 +101,15 @@ async def _burst(port: int) -> list[int]:
 def _differences(folder: Path, theirs: Side) -> Iterator[str]:
     """Say which names and labels only one of the two shows, under node_exporter's names."""
     with serving(our_exporter(folder, LEAN, "--compat=node", name="compat"), warm_up=1) as ours:
-        shown, expected = samples(ours.page), samples(theirs.page)
-    missing = sorted(name.decode() for name in expected - shown)
-    yield f"Of node_exporter's {len(expected)} series with those collectors, ours lacks {len(missing)}" + (
-        f": {', '.join(missing)}." if missing else "."
+        shown, expected = (set(map(_named, samples(side.page))) for side in (ours, theirs))
+    missing = Counter(name for name, _ in expected - shown)
+    told = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
+    yield (
+        f"Of node_exporter's {len(expected)} series with those collectors, --compat=node shows {len(expected & shown)} "
+        f"with the same names and labels. Not: {told or 'none'}."
     )
+
+
+def _named(series: bytes) -> tuple[str, frozenset[str]]:
+    name, _, labels = series.decode().partition("{")
+    return name, frozenset(_LABEL.findall(labels))

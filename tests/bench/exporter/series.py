@@ -59,7 +59,7 @@ def scrapes(folder: Path) -> Iterator[Measure]:
         config = NOTHING.replace("}}\n", f"}}, textfile: {{folders: ['{directory}']}}}}\n")
         with (
             serving(our_exporter(folder, config, name=f"series-{size}"), warm_up=3) as ours,
-            serving(_peer(folder, size), warm_up=3) as theirs,
+            serving(_peer(folder, size), warm_up=3, kept=False) as theirs,
         ):
             hot(ours, theirs, blocks=blocks, scrapes=count)
             if ours.count < size:

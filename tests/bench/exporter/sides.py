@@ -72,14 +72,14 @@ def our_exporter(folder: Path, config: str, *options: str, name: str = "perfloop
 
 
 @contextmanager
-def serving(*children: Child, path: str = "/metrics", warm_up: int = WARM_UP) -> Iterator[Side]:
-    """Start the exporters of one side and warm them up; they end with the block."""
+def serving(*children: Child, path: str = "/metrics", warm_up: int = WARM_UP, kept: bool = True) -> Iterator[Side]:
+    """Start the exporters of one side and warm them up; they end with the block. `kept` is of the connections."""
     clients: list[Client] = []
     try:
         for child in children:
             child.start()
             child.wait_ready()
-            clients.append(Client(int(child.address.rpartition(":")[2])))
+            clients.append(Client(int(child.address.rpartition(":")[2]), kept=kept))
         side = Side(children, clients, [CpuMeter(child.pid) for child in children], path)
         for _ in range(warm_up):
             side.scrape()
