@@ -230,6 +230,41 @@ def test_only_changes_of_state_are_logged(scraper: Callable[..., Scraper], caplo
     assert vars(caplog.records[0])["reason"] == "Unavailable: connection refused"
 
 
+def test_what_was_late_says_its_reason_once_it_is_known(
+    scraper: Callable[..., Scraper], caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Target()
+    target.free.clear()
+    scrapes = scraper(target, budget_seconds=0.05)
+    scrapes.scrape()
+    for reason in ("connection refused", "connection refused by 127.0.0.1"):
+        target.problem = Unavailable(reason)
+        target.free.set()
+        scrapes.scrape()
+        eventually(lambda: scrapes.guard.idle)
+    target.free.clear()
+    scrapes.scrape()
+    target.free.set()
+    eventually(lambda: scrapes.guard.idle)
+
+    assert [vars(record)["reason"] for record in caplog.records] == ["late", "Unavailable: connection refused"]
+
+
+def test_a_bug_that_comes_late_is_logged_with_its_place(
+    scraper: Callable[..., Scraper], caplog: pytest.LogCaptureFixture
+) -> None:
+    target = Target()
+    target.free.clear()
+    scrapes = scraper(target, budget_seconds=0.05)
+    scrapes.scrape()
+    target.problem = KeyError("bug")
+    target.free.set()
+    eventually(lambda: scrapes.guard.idle)
+
+    messages = [record.message for record in caplog.records]
+    assert messages == ["collector failed", "collector broke", "collector failed"]
+
+
 def test_closing_ends_threads_and_collectors() -> None:
     target = Target("closing")
     guard = Guard([Watch(target, budget_seconds=0.3)])

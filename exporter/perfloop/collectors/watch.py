@@ -17,6 +17,7 @@ from perfloop.protocols import Collector, Piece
 logger = logging.getLogger(__name__)
 
 BUDGET_SECONDS = 0.5
+_LATE = "late"
 
 
 class Order(Enum):
@@ -53,7 +54,9 @@ class Watch:
         self.dropped = 0
         self.finished: Callable[[Watch], None] = lambda _: None
         self.stopped = False
-        self._forgiving, self._healthy = True, True
+        self._forgiving = True
+        # What the log said last of why it fails.
+        self._told: str | None = None
         self._orders: SimpleQueue[Order] = SimpleQueue()
         if source.may_hang:
             name = f"{source.name} {source.component}".strip()
@@ -85,16 +88,22 @@ class Watch:
     def late(self) -> None:
         """Note that a scrape waited in vain."""
         self.trusted = False
-        self._note("late")
+        self._note(_LATE)
+
+    @property
+    def _reason_is_unknown(self) -> bool:
+        return self._told is None or self._told == _LATE
 
     def _note(self, problem: str | None) -> None:
-        """Log when a source fails and when it recovers, not each scrape in between."""
+        """Log when a source fails, why as soon as that is known, and when it recovers: not each scrape in between."""
         fields = {"collector": self.source.name, "component": self.source.component}
-        if problem is not None and self._healthy:
+        if problem is None:
+            if self._told is not None:
+                logger.info("collector recovered", extra=fields)
+            self._told = None
+        elif self._reason_is_unknown and problem != self._told:
             logger.warning("collector failed", extra={**fields, "reason": problem})
-        elif problem is None and not self._healthy:
-            logger.info("collector recovered", extra=fields)
-        self._healthy = problem is None
+            self._told = problem
 
     def _work(self) -> None:
         while self._orders.get() is Order.RUN:
@@ -123,7 +132,7 @@ class Watch:
             return [], f"the library {error.name} is missing; type: pip install 'perfloop[all]'"
         except Exception as error:
             # Nobody foresaw this one: its place in the code is worth more than its text.
-            if self._healthy:
+            if self._reason_is_unknown:
                 logger.exception("collector broke", extra={"collector": self.source.name})
             return [], type(error).__name__
         if dropped and not self.dropped:
