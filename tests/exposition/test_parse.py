@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 
 import pytest
@@ -201,3 +202,12 @@ def test_a_line_of_a_megabyte_is_refused_at_once(page: bytes) -> None:
         read(page + b"\n")
 
     assert time.process_time() - started_at < 2
+
+
+def test_the_names_of_a_page_are_left_to_that_page() -> None:
+    [family] = read(b"name_of_a_stranger 1\n")
+
+    same = b"name_of_a_stranger".decode()
+
+    assert sys.intern(same) is same, "nothing of the page is in the interpreter's own table"
+    assert family.family.name == same

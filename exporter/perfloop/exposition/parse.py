@@ -7,7 +7,6 @@ is lax, knows no line numbers, and would stay in memory; tests ask it, and promt
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -107,6 +106,8 @@ class _Reader:
         self._max_series, self._added = max_series, labels
         self._drafts: dict[str, _Draft] = {}
         self._seen: set[str] = set()
+        # Each name once, however many samples have it.
+        self._names: dict[str, str] = {}
 
     def read(self, number: int, line: str) -> None:
         """Take one line without the blanks at its beginning. Raises PageInvalid."""
@@ -124,7 +125,8 @@ class _Reader:
                 raise PageInvalid(number, f"more than {self._max_series} series")
             # Of others nobody asks for the labels any more, and there may be very many.
             labels = parts.labels if draft.type in _SUFFIXES else _NO_LABELS
-            draft.samples.append(Sample(sys.intern(parts.name), labels, parts.value, series))
+            name = self._names.setdefault(parts.name, parts.name)
+            draft.samples.append(Sample(name, labels, parts.value, series))
 
     def drafts(self) -> list[_Draft]:
         """Return the families with samples. Raises PageInvalid when two of them share a name."""
