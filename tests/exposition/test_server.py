@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import http.client
 import math
@@ -54,8 +55,8 @@ class Chain:
 class Running:
     """A server in a thread; `later` holds the deferred answers that it gave."""
 
-    def __init__(self, **limits: float) -> None:
-        listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    def __init__(self, listener: socket.socket | None = None, **limits: float) -> None:
+        listener = listener or socket.create_server(("127.0.0.1", 0), backlog=1024)
         self.port: int = listener.getsockname()[1]
         self.later: list[Later] = []
         self.server = Server([listener], self._handle, **limits)  # type: ignore[arg-type]
@@ -105,13 +106,53 @@ def shared() -> Iterator[Running]:
 def limited() -> Iterator[Callable[..., Running]]:
     made: list[Running] = []
 
-    def make(**limits: float) -> Running:
-        made.append(Running(**limits))
+    def make(listener: socket.socket | None = None, **limits: float) -> Running:
+        made.append(Running(listener, **limits))
         return made[-1]
 
     yield make
     for running in made:
         running.stop()
+
+
+class Faulty(socket.socket):
+    """A listener whose next `accept` fails as the test says."""
+
+    error: int | None = None
+
+    def accept(self) -> tuple[socket.socket, object]:
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise OSError(error, "as the test says")
+        return super().accept()
+
+
+@pytest.mark.parametrize(
+    ("error", "closed"),
+    [
+        pytest.param(errno.ECONNABORTED, False, id="a client that has left already"),
+        pytest.param(errno.EPERM, False, id="a client that the firewall refuses"),
+        pytest.param(errno.EMFILE, True, id="no descriptor of the process is left"),
+        pytest.param(errno.ENOBUFS, True, id="no memory is left"),
+    ],
+)
+def test_only_where_room_is_missing_a_client_is_closed_for_the_next(
+    limited: Callable[..., Running], error: int, *, closed: bool
+) -> None:
+    listener = Faulty()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    running = limited(listener)
+    with running.connect() as idle:
+        idle.sendall(b"GET /first HTTP/1.1\r\n\r\n")
+        assert b"GET /first" in idle.recv(1000)
+
+        listener.error = error
+        assert running.get("/next") == b"GET /next"
+
+        idle.sendall(b"GET /again HTTP/1.1\r\n\r\n")
+        with suppress(ConnectionResetError, BrokenPipeError):
+            assert (idle.recv(1000) == b"") is closed
 
 
 def test_a_connection_is_kept_and_used_again(shared: Running) -> None:

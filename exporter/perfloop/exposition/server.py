@@ -6,6 +6,7 @@ Between requests nothing is done: the process sleeps until a client or a deadlin
 
 from __future__ import annotations
 
+import errno
 import logging
 import math
 import os
@@ -33,6 +34,7 @@ MAX_BODIES_BYTES = 64 << 20
 # With no room for another connection, clients wait in the backlog for so long before the next try.
 _PAUSE_SECONDS = 0.05
 _ACCEPTED_AT_ONCE = 64
+_NO_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Server:
@@ -163,8 +165,10 @@ class Server:
                 client, _ = listener.accept()
             except BlockingIOError:
                 return
-            except OSError:
-                # No file descriptor is left, most likely.
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    # This one has left already, or its network is gone; the next may be there.
+                    continue
                 if not self._close_one():
                     self._pause()
                 return
