@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from perfloop.app.exporter import Exporter
+from perfloop.app.exporter import Exporter, ReadFile
 from perfloop.app.options import ExporterOptions
+from perfloop.config.apart import read
 from perfloop.stack.process import Child
 from tests.app.everything import COMPAT, PUSH, TOKEN, Everyone, busy_servers, write_files
 from tests.collectors.pages import Page
@@ -25,11 +26,14 @@ NOTHING = "collectors: {system: {enabled: false}, network: {enabled: false}, app
 class Running:
     """An exporter in a thread, and one kept connection to it."""
 
-    def __init__(self, folder: Path, config: str, options: ExporterOptions | None = None) -> None:
+    def __init__(
+        self, folder: Path, config: str, options: ExporterOptions | None = None, *, read_file: ReadFile = read
+    ) -> None:
         self.file = folder / "perfloop.yml"
         self.file.write_text(config)
         options = options or ExporterOptions(addresses=("127.0.0.1:0",))
-        self.exporter = Exporter(self.file, base=folder, environ={"REDIS_PASSWORD": "s3cret"}, options=options)
+        environ = {"REDIS_PASSWORD": "s3cret"}
+        self.exporter = Exporter(self.file, base=folder, environ=environ, options=options, read_file=read_file)
         self._thread = threading.Thread(target=self.exporter.serve, daemon=True)
         self._thread.start()
         host, _, port = self.exporter.addresses[0].rpartition(":")

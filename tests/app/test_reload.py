@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from perfloop.config.apart import Reading, read
 from perfloop.stack.process import Child
 from tests.app.conftest import NOTHING, Running
 from tests.support import eventually
@@ -52,6 +54,63 @@ def test_a_broken_reload_keeps_the_old_configuration(
     name = "perfloop_exporter_config_last_reload_success_timestamp_seconds"
     assert after.value(name) == before.value(name)
     assert after.value("perfloop_redis_up", component="cache") == 1
+
+
+class Starved:
+    """Reads the file, after which no thread can be started until it is fed."""
+
+    def __init__(self) -> None:
+        self.hungry = False
+
+    def __call__(self, file: Path, *, may_be_missing: bool) -> Reading:
+        reading = read(file, may_be_missing=may_be_missing)
+        if self.hungry:
+            # No machine has so much memory.
+            threading.stack_size(1 << 46)
+        return reading
+
+
+@pytest.fixture
+def starved() -> Iterator[Starved]:
+    yield Starved()
+    threading.stack_size(0)
+
+
+def test_a_reload_that_gets_no_thread_keeps_the_old_configuration(
+    tmp_path: Path, redis: Child, starved: Starved
+) -> None:
+    target = f"{{driver: redis, address: '{redis.address}'}}"
+    running = Running(tmp_path, NOTHING + f"components: {{cache: {target}}}\n", read_file=starved)
+    modules = "probe: {modules: {fresh: {prober: tcp}}}"
+
+    starved.hungry = True
+    sections = NOTHING.replace("}\n", f", {modules}}}\n")
+    running.file.write_text(f"{sections}components: {{fresh: {target}}}\n")
+    reloaded, _ = running.ask("/-/reload", "POST")
+    threading.stack_size(0)
+    page = running.scrape()
+    probed, _ = running.ask(f"/probe?module=fresh&target={redis.address}")
+
+    assert reloaded.status == 500
+    assert page.labels("perfloop_redis_up", "component") == {"cache"}
+    assert page.value("perfloop_exporter_config_last_reload_successful") == 0
+    assert probed.status == 400, "the module is not known"
+    running.stop()
+
+
+def test_a_reload_that_fails_late_leaves_no_thread_behind(
+    exporter: Callable[[str], Running], redis: Child, tmp_path: Path
+) -> None:
+    running = exporter(NOTHING)
+    target = f"{{driver: redis, address: '{redis.address}'}}"
+    (tmp_path / "token").mkdir()
+
+    token = NOTHING.replace("}\n", ", push: {token: {file: token}}}\n")
+    running.file.write_text(f"{token}components: {{abandoned: {target}}}\n")
+    reloaded, _ = running.ask("/-/reload", "POST")
+
+    assert reloaded.status == 500
+    eventually(lambda: "redis abandoned" not in {thread.name for thread in threading.enumerate()})
 
 
 def test_a_reload_by_http_says_how_it_went(exporter: Callable[[str], Running]) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -148,9 +149,16 @@ class Exporter:
         kept = [next((watch for old, watch in self._watches if old == recipe), None) for recipe in recipes]
         sources = [watch.source if watch else recipe.make() for recipe, watch in zip(recipes, kept, strict=True)]
         check_unique(sources)
-        self._extras.replace(config.collectors)
-        # From here on nothing fails.
-        watches = [watch or Watch(source) for source, watch in zip(sources, kept, strict=True)]
+        with ExitStack() as undo:
+            watches = []
+            for source, running in zip(sources, kept, strict=True):
+                watch = running or Watch(source)
+                watches.append(watch)
+                if running is None:
+                    undo.callback(watch.stop)
+            self._extras.replace(config.collectors)
+            # From here on nothing fails.
+            undo.pop_all()
         for watch in watches:
             watch.budget_seconds = config.collectors.budget_seconds(watch.source.name)
             watch.max_series = config.collectors.max_series_per_family
