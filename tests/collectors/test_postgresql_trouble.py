@@ -208,6 +208,6 @@ def test_slots_say_how_much_they_keep(postgresql: Child) -> None:
             page = page_of(collector.collect())
         cursor.execute("SELECT pg_drop_replication_slot('kept')")
 
-    labels = {"component": "db", "slot": "kept", "type": "physical", "database": ""}
+    labels = {"component": "db", "slot": "kept", "kind": "physical", "database": ""}
     assert page.value("perfloop_postgresql_replication_slot_active", **labels) == 0
     assert page.value("perfloop_postgresql_replication_slot_retained_bytes", **labels) >= 0

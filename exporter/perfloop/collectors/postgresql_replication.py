@@ -6,7 +6,7 @@ from perfloop.collectors.postgresql_question import Question, Value, value
 from perfloop.collectors.postgresql_server import WAL_END_SQL
 
 _REPLICA = ("application", "address", "state")
-_SLOT = ("slot", "type", "database")
+_SLOT = ("slot", "kind", "database")
 
 
 def _behind(name: str, column: str, what: str) -> tuple[Value, Value]:
