@@ -1,6 +1,6 @@
 """Writes the reference of perfloop.yml from the schema that checks it: generate_configuration.py FILE.
 
-A key's sentence is the `#:` line above it, and a section's the docstring, both in config/schema/.
+A key's sentence is in the `#:` lines above it, and a section's the docstring, both in config/schema/.
 """
 
 # ruff: noqa: ANN401 - annotations are of any type
@@ -12,8 +12,9 @@ import inspect
 import re
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -36,7 +37,7 @@ the default is [perfloop.yml](../perfloop.yml); which names metrics have, [metri
 
 
 def sentences() -> dict[str, dict[str, str]]:
-    """Return the `#:` line of every field of the schema, by class and field."""
+    """Return the `#:` lines of every field of the schema, by class and field."""
     found: dict[str, dict[str, str]] = {}
     for file in sorted(Path(schema.__file__).parent.glob("*.py")):
         found |= _sentences(file.read_text(encoding="utf-8"))
@@ -49,10 +50,14 @@ def _sentences(source: str) -> dict[str, dict[str, str]]:
     for node in ast.parse(source).body:
         for item in node.body if isinstance(node, ast.ClassDef) else ():
             if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and isinstance(node, ast.ClassDef):
-                above = lines[item.lineno - 2].strip()
-                text = above.removeprefix("#:").strip() if above.startswith("#:") else ""
-                found.setdefault(node.name, {})[item.target.id] = text
+                found.setdefault(node.name, {})[item.target.id] = _comment_above(lines[: item.lineno - 1])
     return found
+
+
+def _comment_above(lines: Sequence[str]) -> str:
+    """Return the `#:` lines at the end of some lines as one."""
+    comment = [*takewhile(lambda line: line.startswith("#:"), map(str.strip, reversed(lines)))]
+    return " ".join(line.removeprefix("#:").strip() for line in reversed(comment))
 
 
 def sections(struct: type[Struct], path: str = "") -> Iterator[tuple[str, type[Struct]]]:

@@ -160,6 +160,16 @@ def test_every_key_of_perfloop_yml_is_explained() -> None:
     assert [key for key, meaning in rows if not meaning.strip().endswith(".")] == []
 
 
+def test_an_explanation_of_several_lines_is_there_to_its_end() -> None:
+    reference = text_of("docs/configuration.md")
+    schemas = (ROOT / "exporter" / "perfloop" / "config" / "schema").glob("*.py")
+
+    lines = [line for file in schemas for line in re.findall(r"(?m)^    #: (.*)$", file.read_text(encoding="utf-8"))]
+
+    assert len(lines) > 50
+    assert [line for line in lines if line not in reference] == []
+
+
 def test_the_readme_has_every_command_section_mode_and_executor() -> None:
     text = text_of("README.md")
 
