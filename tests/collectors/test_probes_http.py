@@ -108,6 +108,14 @@ def test_a_large_body_is_not_read_to_its_end(web_server: WebServer) -> None:
     assert reason_of(outcome) == Reason.BODY
 
 
+def test_only_the_beginning_of_a_large_body_is_searched(web_server: WebServer) -> None:
+    url = f"http://{web_server.http}/large/file"
+
+    outcomes = [probed(url, max_body_bytes=1 << 24, expect_body=f"^x{{{size}}}") for size in (1 << 16, (1 << 16) + 1)]
+
+    assert [reason_of(outcome) for outcome in outcomes] == [None, Reason.BODY]
+
+
 def test_what_is_asked_is_what_was_configured(web_server: WebServer) -> None:
     outcome = probed(
         f"http://{web_server.http}/asked",

@@ -1,9 +1,10 @@
-"""What must hold of probes: patterns that are such, headers that HTTP can carry, options of the right prober."""
+"""What must hold of probes: patterns that no body can hang, headers HTTP can carry, options of the right prober."""
 
 from __future__ import annotations
 
 import re
 
+from perfloop.collectors.logs.patterns import search_fault
 from perfloop.config.reader import Document
 from perfloop.config.schema import Config, Secret
 from perfloop.config.schema.probes import HttpOptions, ProbeModule
@@ -45,10 +46,9 @@ def _check_module(document: Document, path: str, module: ProbeModule) -> None:
 
 def _check_http(document: Document, path: str, http: HttpOptions) -> None:
     for key, pattern in (("expect_body", http.expect_body), ("forbid_body", http.forbid_body)):
-        try:
-            re.compile(pattern.encode())
-        except re.error as error:
-            document.report(f"{path}.{key}", f"expected a regular expression, got {pattern!r}: {error}")
+        problem = search_fault(pattern)
+        if problem is not None:
+            document.report(f"{path}.{key}", problem)
     if http.bearer_token is not None and http.basic_auth is not None:
         document.report(path, "expected at most one of bearer_token and basic_auth")
     for name, value in http.headers.items():

@@ -1,12 +1,15 @@
-"""Whether a regular expression of the user's is safe to run on lines that strangers can shape.
+"""Whether a regular expression of the user's is safe to run on lines and bodies that strangers can shape.
 
 `re` backtracks: `(a+)+` takes for ever on 40 bytes, `.*,.*` the square of the line's length, and nothing can interrupt
 it, nor can another thread run meanwhile. So an expression may hold no repetition within a repetition, and none that can
 match what comes after it: then each line is read once. `[^ ]+ "[^"]*" [0-9]+` is one, and `*+` makes one.
+
+A search begins anew at each byte. So what it reads must be short, or begin where only one of them can: `"[^"]*"`.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -16,8 +19,11 @@ from typing import Any
 
 from perfloop.collectors.logs.formats import FIELDS
 
-# As often as `?` may be able to match what follows it: each one doubles the ways.
-_MAX_AMBIGUOUS_OPTIONS = 4
+# In how many ways repetitions may match that are able to match what follows them: each `?` doubles them.
+_MAX_WAYS = 16
+_MAX_WAYS_OF_SEARCH = 128
+# How many bytes may be read from each byte of a body, again for each of the ways.
+_MAX_STEPS = 1024
 _MAX_COPIES = 20
 _ALL = frozenset(range(256))
 _REPEATS = (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT)
@@ -43,7 +49,43 @@ def fault(text: str) -> str | None:
         return f"is no regular expression: {error}"
 
 
-def _danger(items: Sequence[Item]) -> str | None:
+def search_fault(text: str) -> str | None:
+    """Say what is wrong with an expression that is searched for in bytes, or None."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(text.encode())
+            tree = _parser.parse(text.encode())
+            if tree.state.flags & ~(re.IGNORECASE | re.MULTILINE | re.DOTALL):
+                return "of flags, only those in (?ims) are allowed"
+            folded, many_lines = (bool(tree.state.flags & flag) for flag in (re.IGNORECASE, re.MULTILINE))
+            items = list(tree)
+            problem = _danger(items, folded=folded, max_ways=_MAX_WAYS_OF_SEARCH)
+            return problem or _search_danger(items, folded=folded, many_lines=many_lines)
+    except (re.error, OverflowError, RecursionError) as error:
+        return f"expected a regular expression, got {text!r}: {error}"
+
+
+def _search_danger(items: Sequence[Item], *, folded: bool, many_lines: bool) -> str | None:
+    anchors = [(op.AT, op.AT_BEGINNING_STRING), *([] if many_lines else [(op.AT, op.AT_BEGINNING)])]
+    if items and items[0] in anchors:
+        return None
+    reach = 0
+    for repeat, before in _all_repetitions([_mirrored(*item) for item in reversed(items)], []):
+        body = list(repeat[1][2])
+        bounded = not all(_may_be_empty(*item) for item in before) and not _meet(_bytes(body), _first(before), folded)
+        reach += 0 if bounded else repeat[1][1] * _width(body)
+    ambiguous = _ambiguous(items, folded=folded)
+    others = max(0, reach - sum(value[1] * _width(value[2]) for _, value in ambiguous))
+    if _ways(ambiguous) * (1 + others) <= _MAX_STEPS:
+        return None
+    return (
+        "a search begins at every byte, so a repetition must come right after something that it cannot match, as in"
+        ' "[^"]*", or be short, like [^<]{0,99}'
+    )
+
+
+def _danger(items: Sequence[Item], *, folded: bool = False, max_ways: int = _MAX_WAYS) -> str | None:
     everything = list(_all(items))
     if any(kind in _REFUSED or (kind is op.SUBPATTERN and value[1]) for kind, value in everything):
         return "back references, look-arounds and flags are not allowed, as strangers shape the lines"
@@ -51,13 +93,19 @@ def _danger(items: Sequence[Item]) -> str | None:
         many = kind in _REPEATS and value[1] > 1 and (value[0] != value[1] or value[1] > _MAX_COPIES)
         if many and _varies(list(value[2])):
             return "a repetition within a repetition is not allowed, as some line would take it for ever"
-    ambiguous = [repeat for repeat, following in _repetitions(items, []) if _is_ambiguous(repeat, following)]
-    options = sum(value[1] == 1 for _, value in ambiguous)
-    if len(ambiguous) > options or options > _MAX_AMBIGUOUS_OPTIONS:
+    if _ways(_ambiguous(items, folded=folded)) > max_ways:
         return (
             "no repetition may be able to match what follows it, like .* does; [^ ]* before a blank, or [^ ]*+, cannot"
         )
     return None
+
+
+def _ambiguous(items: Sequence[Item], *, folded: bool) -> list[Item]:
+    return [repeat for repeat, after in _repetitions(items, []) if _is_ambiguous(repeat, after, folded=folded)]
+
+
+def _ways(repetitions: Sequence[Item]) -> int:
+    return math.prod(value[1] - value[0] + 1 for _, value in repetitions)
 
 
 def _all(items: Sequence[Item]) -> Iterator[Item]:
@@ -96,10 +144,56 @@ def _repetitions(items: Sequence[Item], after: Sequence[Item]) -> Iterator[tuple
             yield from found * copies
 
 
-def _is_ambiguous(repeat: Item, following: Sequence[Item]) -> bool:
+def _all_repetitions(items: Sequence[Item], after: Sequence[Item]) -> Iterator[tuple[Item, Sequence[Item]]]:
+    """Return each repetition, also those whose number is fixed, and what follows it."""
+    for i, item in enumerate(items):
+        following = [*items[i + 1 :], *after]
+        repeats = item[0] in _REPEATS
+        if repeats:
+            yield item, following
+        for body in _bodies(*item):
+            yield from _all_repetitions(body, [*body, *following] if repeats and item[1][1] > 1 else following)
+
+
+def _is_ambiguous(repeat: Item, following: Sequence[Item], *, folded: bool) -> bool:
     """Say whether a repetition can match the beginning of what comes after it."""
     kind, value = repeat
-    return kind is not op.POSSESSIVE_REPEAT and bool(_first(list(value[2])) & _first(following))
+    return kind is not op.POSSESSIVE_REPEAT and _meet(_first(list(value[2])), _first(following), folded)
+
+
+def _meet(some: frozenset[int], others: frozenset[int], folded: bool) -> bool:  # noqa: FBT001 - whether case is ignored
+    if folded:
+        some |= {byte for each in some for byte in bytes([each]).swapcase()}
+    return bool(some & others)
+
+
+def _mirrored(kind: Any, value: Any) -> Item:  # noqa: ANN401 - what `re` makes of it
+    """Return what matches the same bytes in the opposite order."""
+    bodies = [[_mirrored(*item) for item in reversed(body)] for body in _bodies(kind, value)]
+    if kind is op.SUBPATTERN:
+        return kind, (*value[:3], bodies[0])
+    if kind is op.ATOMIC_GROUP:
+        return kind, bodies[0]
+    if kind in _REPEATS:
+        return kind, (*value[:2], bodies[0])
+    return (kind, (None, bodies)) if kind is op.BRANCH else (kind, value)
+
+
+def _bytes(items: Sequence[Item]) -> frozenset[int]:
+    """Return all bytes that may stand in what some items match."""
+    return frozenset().union(*(_first_of(*item) for item in _all(items) if item[0] is not op.AT))
+
+
+def _width(items: Sequence[Item]) -> int:
+    """Return how many bytes some items can match, at most."""
+    return sum(_width_of(kind, value) for kind, value in items)
+
+
+def _width_of(kind: Any, value: Any) -> int:  # noqa: ANN401 - what `re` makes of it
+    bodies = _bodies(kind, value)
+    if not bodies:
+        return 0 if kind is op.AT else 1
+    return max(map(_width, bodies)) * (value[1] if kind in _REPEATS else 1)
 
 
 def _first(items: Sequence[Item]) -> frozenset[int]:

@@ -69,9 +69,9 @@ class HttpOptions(Section, frozen=True, kw_only=True, forbid_unknown_fields=True
     basic_auth: BasicAuth | None = None
     #: The one status that counts as good; by default every one below 400 does.
     expect_status: Annotated[int, Meta(ge=100, le=599)] | None = None
-    #: Regular expression that must be found in the body.
+    #: Regular expression that must be found in the first 64 KiB of the body.
     expect_body: str = ""
-    #: Regular expression that must not be found in the body.
+    #: Regular expression that must not be found in the first 64 KiB of the body.
     forbid_body: str = ""
     #: A larger body is a failure, and the rest of it is not read.
     max_body_bytes: Annotated[int, Meta(ge=0, le=1 << 26)] = 1 << 20
