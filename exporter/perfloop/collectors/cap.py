@@ -20,7 +20,8 @@ def capped(samples: Sequence[Piece], *, max_series: int) -> tuple[Sequence[Piece
 
     A histogram or summary that does not fit is dropped as a whole.
     """
-    if sum(map(_most_series, samples)) <= max_series:
+    most = sum([len(each[1]) // _MIN_LINE_BYTES + 1 if isinstance(each, tuple) else each.series for each in samples])
+    if most <= max_series:
         return samples, 0
     kept, room, dropped = list[Piece](), Counter[str](), 0
     for family, lines in pairs_of(samples):
@@ -33,10 +34,6 @@ def capped(samples: Sequence[Piece], *, max_series: int) -> tuple[Sequence[Piece
             lines = _first(lines, max(left, 0))  # noqa: PLW2901
         kept.append((family, lines))
     return kept, dropped
-
-
-def _most_series(piece: Piece) -> int:
-    return len(piece[1]) // _MIN_LINE_BYTES + 1 if isinstance(piece, tuple) else piece.series
 
 
 def _first(lines: bytes, count: int) -> bytes:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import resource
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,10 @@ class ExporterCollector:
 
     def __init__(self, state: Callable[[], State], *, proc: Path = Path("/proc")) -> None:
         self._state, self._statm = state, KernelFile(proc / "self" / "statm")
-        self._info, self._block = Block([BUILD_INFO], fixed=(__version__, platform.python_version())), Block(FAMILIES)
+        self._info, self._block = (
+            Block([BUILD_INFO], fixed=(__version__, "{}.{}.{}".format(*sys.version_info))),
+            Block(FAMILIES),
+        )
         self._started_at = round(time.time(), 3)
         self._page_bytes = os.sysconf("SC_PAGE_SIZE")
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
+import select
+import signal
 import sys
+import time
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,7 @@ from perfloop.config import Config, parse
 from perfloop.errors import ConfigInvalid
 
 _SECONDS = 60.0
+_CHUNK_BYTES = 1 << 16
 # The exit code of the process when the file has mistakes, which it then prints.
 _INVALID = 3
 
@@ -38,12 +43,43 @@ def read_apart(file: Path, *, may_be_missing: bool = False) -> Reading:
     options = ["may-be-missing"] if may_be_missing else []
     argv = [sys.executable, "-m", "perfloop.config.apart", str(file), *options]
     try:
-        done = subprocess.run(argv, stdout=subprocess.PIPE, check=False, timeout=_SECONDS)
-        if done.returncode == _INVALID:
-            raise ConfigInvalid(msgspec.json.decode(done.stdout, type=list[str]))
-        return msgspec.json.decode(done.stdout, type=Reading, dec_hook=_decode)
-    except (OSError, subprocess.SubprocessError, msgspec.DecodeError) as error:
+        code, output = _run(argv)
+        if code == _INVALID:
+            raise ConfigInvalid(msgspec.json.decode(output, type=list[str]))
+        return msgspec.json.decode(output, type=Reading, dec_hook=_decode)
+    except (OSError, msgspec.DecodeError) as error:
         raise ConfigInvalid([f"{file}: could not be read: {error}"]) from error
+
+
+def _run(argv: Sequence[str]) -> tuple[int, bytes]:
+    """Return exit code and standard output. Without the module subprocess, which takes half a megabyte."""
+    reading, writing = os.pipe()
+    try:
+        pid = os.posix_spawn(argv[0], argv, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, writing, 1)])
+    except OSError:
+        os.close(reading)
+        raise
+    finally:
+        os.close(writing)
+    with os.fdopen(reading, "rb", buffering=0) as output:
+        text = _read_until(output.fileno(), time.monotonic() + _SECONDS)
+    if text is None:
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    if text is None:
+        raise TimeoutError(f"it took longer than {_SECONDS:g} s")
+    return os.waitstatus_to_exitcode(status), text
+
+
+def _read_until(pipe: int, deadline: float) -> bytes | None:
+    """Return all that comes, or nothing if its end does not come in time."""
+    parts: list[bytes] = []
+    while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        part = os.read(pipe, _CHUNK_BYTES)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+    return None
 
 
 def _decode(kind: type, value: Any) -> Any:  # noqa: ANN401 - paths, as text

@@ -116,20 +116,11 @@ class Layout:
 class Rows:
     """Tokens and the layout that they fit: a Sheet."""
 
-    __slots__ = ("_layout", "_tokens")
+    __slots__ = ("_layout", "_tokens", "families", "series")
 
     def __init__(self, layout: Layout, tokens: tuple[bytes, ...]) -> None:
         self._layout, self._tokens = layout, tokens
-
-    @property
-    def families(self) -> tuple[Family, ...]:
-        """The families that may be in it: always the same object for the same block."""
-        return self._layout.families
-
-    @property
-    def series(self) -> int:
-        """The most series that one of its families has."""
-        return len(self._layout.label_sets)
+        self.families, self.series = layout.families, len(layout.label_sets)
 
     def page(self, *, openmetrics: bool) -> bytes:
         """Return all lines, with the headers."""

@@ -20,9 +20,10 @@ def render_page(samples: Samples, *, openmetrics: bool = False) -> bytes:
     A sheet whose families nobody else has becomes lines at once; all else is put together family by family.
     """
     pieces = list(samples)
+    keys = [piece[0] if isinstance(piece, tuple) else piece.families for piece in pieces]
     parts: list[bytes] = []
     shared: list[Piece] = []
-    for piece, alone in zip(pieces, _plan([_key(piece) for piece in pieces]), strict=True):
+    for piece, alone in zip(pieces, _plan(keys), strict=True):
         if alone and not isinstance(piece, tuple):
             parts.append(piece.page(openmetrics=openmetrics))
         else:
@@ -48,10 +49,6 @@ def _merged(samples: Samples, *, openmetrics: bool) -> Iterator[bytes]:
             families.setdefault(family.name, [head(family)]).append(lines)
     for parts in families.values():
         yield from parts
-
-
-def _key(piece: Piece) -> Key:
-    return piece[0] if isinstance(piece, tuple) else piece.families
 
 
 _plans: dict[tuple[int, ...], tuple[Sequence[Key], Sequence[bool]]] = {}
