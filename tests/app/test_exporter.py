@@ -21,7 +21,7 @@ import requests
 from perfloop.app.exporter import Exporter
 from perfloop.app.options import ExporterOptions
 from perfloop.collectors import all_families
-from perfloop.collectors.postgresql_settings import PREFIX as SETTING
+from perfloop.collectors.postgres.settings import PREFIX as SETTING
 from perfloop.config import parse
 from perfloop.errors import ConfigInvalid, StackFailed
 from perfloop.model import MetricType

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from perfloop.collectors.filesystem import NOT_MEASURED, NOT_MEASURED_BELOW, FilesystemCollector
-from perfloop.collectors.mounts import measured, parse
+from perfloop.collectors.host.mounts import measured, parse
 from perfloop.model import Paths
 from tests.collectors.pages import Page, lint, page_of
 from tests.collectors.recorded_host import RecordedHost

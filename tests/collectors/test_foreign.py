@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
-from perfloop.collectors.foreign import Merged, merge, openmetrics_names
+from perfloop.collectors.others.merge import Merged, merge, openmetrics_names
 from perfloop.exposition.page import render_page
 from perfloop.exposition.parse import Foreign, PageInvalid, parse
 from perfloop.model import Family, MetricType

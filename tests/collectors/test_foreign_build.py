@@ -6,7 +6,7 @@ from pathlib import Path
 
 from perfloop.app.collectors import build_collectors
 from perfloop.app.push import Pushing
-from perfloop.collectors.pushes import PushStore
+from perfloop.collectors.others.pushes import PushStore
 from perfloop.config import parse
 from perfloop.exposition.http import Request
 from tests.collectors.pages import Page, lint, page_of

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from perfloop.collectors.compat import node
 from perfloop.collectors.filesystem import FilesystemCollector
 from perfloop.collectors.host.family import gauge
+from perfloop.collectors.host.mounts import parse
 from perfloop.collectors.kernel import KernelFile
-from perfloop.collectors.mounts import parse
 from perfloop.collectors.system import SystemCollector
 from perfloop.collectors.table import Garbled, Part, Rows, Table, excerpt, keyed
 from perfloop.exposition.page import render_page

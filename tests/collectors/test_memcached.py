@@ -136,6 +136,9 @@ def test_a_stopped_server_is_given_up_and_found_again(memcached: Child) -> None:
     made = MemcachedCollector(component(memcached.address), timeout_seconds=0.3)
     page_of(made.collect())
     os.kill(memcached.pid, signal.SIGSTOP)
+    # It has threads, which stop one after another.
+    tasks = Path(f"/proc/{memcached.pid}/task")
+    eventually(lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir()))
     try:
         with pytest.raises(Unavailable, match="timed out"):
             made.collect()

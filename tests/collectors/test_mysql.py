@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
+from perfloop.collectors.mariadb.answers import former, tables_of, token_of
+from perfloop.collectors.mariadb.session import MysqlSession
+from perfloop.collectors.mariadb.statements import MysqlStatements
 from perfloop.collectors.mysql import MysqlCollector
-from perfloop.collectors.mysql_answers import former, tables_of, token_of
-from perfloop.collectors.mysql_session import MysqlSession
-from perfloop.collectors.mysql_statements import MysqlStatements
 from perfloop.errors import PerfloopError, Rejected, Unavailable
 from perfloop.exposition.page import render_page
 from perfloop.model import Component, Encryption

@@ -11,7 +11,7 @@ import psycopg2
 import pytest
 
 from perfloop.collectors.pgbouncer import PgbouncerCollector
-from perfloop.collectors.pgbouncer_shows import DATABASES
+from perfloop.collectors.postgres.shows import DATABASES
 from perfloop.errors import Unavailable
 from perfloop.model import Component
 from perfloop.stack import servers

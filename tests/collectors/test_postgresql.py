@@ -9,10 +9,10 @@ from typing import Any
 import psycopg2
 import pytest
 
+from perfloop.collectors.postgres.session import PostgresqlSession
+from perfloop.collectors.postgres.settings import Settings, in_base_unit, setting_family
+from perfloop.collectors.postgres.sizes import Sizes
 from perfloop.collectors.postgresql import PostgresqlCollector
-from perfloop.collectors.postgresql_session import PostgresqlSession
-from perfloop.collectors.postgresql_settings import Settings, in_base_unit, setting_family
-from perfloop.collectors.postgresql_sizes import Sizes
 from perfloop.errors import Rejected, Unavailable
 from perfloop.model import Component
 from perfloop.stack.process import Child

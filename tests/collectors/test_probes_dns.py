@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from perfloop.collectors.dns import DnsCollector, Question, ask
-from perfloop.collectors.probing import Deadline, Reason
+from perfloop.collectors.probes.probing import Deadline, Reason
 from perfloop.errors import Unavailable
 from tests.collectors.name_server import NameServer
 from tests.collectors.pages import lint, page_of
@@ -140,7 +140,7 @@ def test_without_the_library_the_command_that_installs_it_is_said() -> None:
 import sys
 sys.modules["dns"] = None
 from perfloop.collectors.dns import Question, ask
-from perfloop.collectors.probing import Deadline
+from perfloop.collectors.probes.probing import Deadline
 print(ask(Question(name="a.test", server="127.0.0.1:53"), Deadline(1)).failure)
 """
 

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfloop.collectors.application import ApplicationCollector
-from perfloop.collectors.fetch import Fetch, fetch
-from perfloop.collectors.probing import Deadline, Outcome, Reason
-from perfloop.collectors.trust import Trust
+from perfloop.collectors.probes.fetch import Fetch, fetch
+from perfloop.collectors.probes.probing import Deadline, Outcome, Reason
+from perfloop.collectors.probes.trust import Trust
 from perfloop.errors import Unavailable
 from perfloop.stack.process import Child
 from tests.collectors.listeners import Listener, drips, says

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from perfloop.app.probe import FAMILIES, Answer, Probing
-from perfloop.collectors.probing import Reason
+from perfloop.collectors.probes.probing import Reason
 from perfloop.config import parse
 from perfloop.errors import ConfigInvalid, QueryInvalid
 from perfloop.exposition.http import Request, Response

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfloop.collectors.icmp import answers, request
 from perfloop.collectors.ping import PingCollector
+from perfloop.collectors.probes.icmp import answers, request
 from perfloop.errors import Unavailable
 from tests.collectors.pages import lint, page_of
 
 # A network namespace of its own, where who may ping can be set without changing the machine.
 _NAMESPACE = ["unshare", "--user", "--map-root-user", "--net", "sh", "-ec"]
 _PING = """
-from perfloop.collectors.icmp import ping
-from perfloop.collectors.probing import Deadline
+from perfloop.collectors.probes.icmp import ping
+from perfloop.collectors.probes.probing import Deadline
 outcome = ping({host!r}, ip_version=0, sequence=7, deadline=Deadline({seconds}))
 print(outcome.failure or "answered")
 """

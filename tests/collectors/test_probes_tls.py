@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfloop.collectors.certificate import expires_at
+from perfloop.collectors.probes.certificate import expires_at
+from perfloop.collectors.probes.trust import Trust
 from perfloop.collectors.tls import TlsCollector
-from perfloop.collectors.trust import Trust
 from perfloop.errors import Unavailable
 from tests.collectors.pages import lint, page_of
 from tests.collectors.web_server import EXPIRED_AT, INTERMEDIATE_EXPIRES_AT, LEAF_EXPIRES_AT, WebServer

@@ -16,8 +16,8 @@ import pytest
 from perfloop import config
 from perfloop.app.collectors import build_collectors
 from perfloop.collectors.process import ProcessCollector, watch
-from perfloop.collectors.process_groups import Group
-from perfloop.collectors.process_psutil import PsutilProcesses
+from perfloop.collectors.processes.groups import Group
+from perfloop.collectors.processes.psutil import PsutilProcesses
 from tests.collectors.pages import Page, lint, page_of
 from tests.support import eventually
 
@@ -217,7 +217,7 @@ def test_grandchildren_that_lost_their_parent_stay_in_the_group(marker: str, tmp
         one.tell("kept[0].kill(); kept[0].wait()")
 
         assert eventually(lambda: orphan.ppid() != one.pid)
-        assert value(it, "processes") == 2
+        assert eventually(lambda: value(it, "processes") == 2)
         orphan.kill()
         assert eventually(lambda: value(it, "processes") == 1)
 
@@ -301,7 +301,7 @@ def test_what_belongs_to_somebody_else_and_may_not_be_seen_has_no_sample() -> No
     code = """
 import os, resource, subprocess, sys
 from perfloop.collectors.process import watch
-from perfloop.collectors.process_groups import Group
+from perfloop.collectors.processes.groups import Group
 from perfloop.exposition.page import render_page
 if os.geteuid() == 0:
     os.setresuid(65534, 65534, 65534)

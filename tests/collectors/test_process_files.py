@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from perfloop.collectors.process import ProcessCollector
-from perfloop.collectors.process_files import ProcFolder
-from perfloop.collectors.process_groups import Group
+from perfloop.collectors.processes.files import ProcFolder
+from perfloop.collectors.processes.groups import Group
 from tests.collectors.pages import Page, page_of
 
 BOOT = 1_700_000_000

@@ -24,9 +24,9 @@ from prometheus_client.exposition import default_handler
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
 from perfloop.app.push import Pushing
-from perfloop.collectors.foreign import Names
+from perfloop.collectors.others.merge import Names
+from perfloop.collectors.others.pushes import PushStore
 from perfloop.collectors.push import PushCollector
-from perfloop.collectors.pushes import PushStore
 from perfloop.config.schema.push import PushCollector as Section
 from perfloop.exposition.http import Request
 from perfloop.exposition.page import render_page

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from perfloop.app.collectors import build_collectors
-from perfloop.collectors.postgresql_statements import PostgresqlStatements
+from perfloop.collectors.postgres.statements import PostgresqlStatements
 from perfloop.collectors.queries import QueriesCollector
 from perfloop.collectors.queries_result import Column, Query, Result, Shown, label_of, show, token_of
 from perfloop.config import parse

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from redis import Redis
 
+from perfloop.collectors.keyvalue.redis_page import RedisPage
+from perfloop.collectors.keyvalue.redis_reply import parse
 from perfloop.collectors.redis import RedisCollector
-from perfloop.collectors.redis_page import RedisPage
-from perfloop.collectors.redis_reply import parse
 from perfloop.errors import PerfloopError, Rejected, Unavailable
 from perfloop.exposition.page import render_page
 from perfloop.model import Component, Encryption

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from perfloop.collectors.fetch import SEARCHED_BYTES
 from perfloop.collectors.logs.patterns import search_fault
+from perfloop.collectors.probes.fetch import SEARCHED_BYTES
 
 PIECES = ["a", "b", ".", "[^a]", "[ab]", "a*", "b+", "[^b]*", "[^a]+", "a?", ".{0,9}", "[^b]{0,99}", "b{200}", "(a|b)"]
 PATTERNS = st.lists(st.sampled_from(PIECES), min_size=1, max_size=5).map("".join)

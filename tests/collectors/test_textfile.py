@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
-from perfloop.collectors.foreign import Names
+from perfloop.collectors.others.merge import Names
 from perfloop.collectors.textfile import TextfileCollector
 from perfloop.exposition.page import render_page
 from perfloop.stack.process import Child, free_port

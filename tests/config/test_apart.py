@@ -45,5 +45,5 @@ def test_a_reader_that_never_ends_is_ended(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("sys.executable", str(sleeper))
     monkeypatch.setattr(apart, "_SECONDS", 0.2)
 
-    with pytest.raises(ConfigInvalid, match="could not be read: it took longer than 0.2 s"):
+    with pytest.raises(ConfigInvalid, match=r"could not be read: it took longer than 0\.2 s"):
         apart.read_apart(tmp_path / "perfloop.yml")

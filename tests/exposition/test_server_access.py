@@ -113,12 +113,13 @@ def test_too_many_guesses_at_once_are_turned_away(serve: Callable[[str], Serving
     serving = serve(SLOW_USERS)
     timed(serving, basic("alice", "s3cret"))
 
-    clients = [serving.connect() for _ in range(MAX_WAITING + 8)]
+    clients = [serving.connect() for _ in range(MAX_WAITING + 24)]
     for number, client in enumerate(clients):
         header = basic("alice", f"guess {number}")["Authorization"]
         client.sendall(f"GET / HTTP/1.1\r\nAuthorization: {header}\r\n\r\n".encode())
 
-    assert clients[-1].recv(1000).startswith(b"HTTP/1.1 503 ")
+    # While they were sent, a few may have been checked.
+    assert any(client.recv(1000).startswith(b"HTTP/1.1 503 ") for client in reversed(clients))
     assert timed(serving, basic("alice", "s3cret"))[0] == 200
     for client in clients:
         client.close()

@@ -20,7 +20,7 @@ from perfloop.model import THIS_HOST, Paths
 from perfloop.protocols import Collector
 
 if TYPE_CHECKING:
-    from perfloop.collectors.pushes import PushStore
+    from perfloop.collectors.others.pushes import PushStore
 
 
 def build_collectors(
@@ -83,6 +83,6 @@ def _components(config: Config, *, base: Path, environ: Mapping[str, str], compa
 def _foreign(sections: Collectors, *, base: Path, store: PushStore | None, compat: frozenset[str]) -> Iterator[Recipe]:
     if sections.benchmarks.sources or sections.textfile.folders or sections.push.token is not None:
         from perfloop.app.sections.foreign import foreign
-        from perfloop.collectors.pushes import PushStore
+        from perfloop.collectors.others.pushes import PushStore
 
         yield from foreign(sections, base=base, store=store or PushStore(), compat=compat)

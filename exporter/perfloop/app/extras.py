@@ -16,7 +16,7 @@ from perfloop.exposition.server import Deferred
 if TYPE_CHECKING:
     from perfloop.app.probe import Probing
     from perfloop.app.push import Pushing
-    from perfloop.collectors.pushes import PushStore
+    from perfloop.collectors.others.pushes import PushStore
 
 # The second one is where clients of the Pushgateway push to.
 _PUSH_PATHS = ("/push/", "/metrics/job/")
@@ -73,7 +73,7 @@ class Extras:
     def _pusher(self) -> Pushing:
         if self._pushing is None:
             from perfloop.app.push import Pushing
-            from perfloop.collectors.pushes import PushStore
+            from perfloop.collectors.others.pushes import PushStore
 
             self._pushing = Pushing(PushStore(), self._sections.push, token=self._token(self._sections))
         return self._pushing

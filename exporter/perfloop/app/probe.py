@@ -16,9 +16,9 @@ from perfloop.app.scrape import patience_seconds
 from perfloop.app.sections.targets import fetch_of, question_of, trust_of
 from perfloop.collectors.connect import connect
 from perfloop.collectors.dns import ask
-from perfloop.collectors.fetch import fetch
-from perfloop.collectors.icmp import ping
-from perfloop.collectors.probing import Deadline, Outcome, ProbeFailed, Reason
+from perfloop.collectors.probes.fetch import fetch
+from perfloop.collectors.probes.icmp import ping
+from perfloop.collectors.probes.probing import Deadline, Outcome, ProbeFailed, Reason
 from perfloop.collectors.tls import shake
 from perfloop.config.schema.probes import HttpOptions, PingOptions, ProbeModule, TlsOptions
 from perfloop.config.schema.probes import Probing as ProbingSection

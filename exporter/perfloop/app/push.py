@@ -7,7 +7,7 @@ import re
 from http import HTTPStatus
 from urllib.parse import unquote
 
-from perfloop.collectors.pushes import PushConflict, PushOverflow, PushStore
+from perfloop.collectors.others.pushes import PushConflict, PushOverflow, PushStore
 from perfloop.config.schema.push import PushCollector as PushSection
 from perfloop.errors import PerfloopError
 from perfloop.exposition.http import MAX_BODY_BYTES, Request, Response

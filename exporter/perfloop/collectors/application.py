@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from perfloop.collectors.exchange import Phase
-from perfloop.collectors.fetch import Fetch, fetch
-from perfloop.collectors.probing import TIMEOUT_SECONDS, Attempts, Deadline, Outcome, Reason
+from perfloop.collectors.probes.exchange import Phase
+from perfloop.collectors.probes.fetch import Fetch, fetch
+from perfloop.collectors.probes.probing import TIMEOUT_SECONDS, Attempts, Deadline, Outcome, Reason
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Family, MetricType

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
-from perfloop.collectors.cgroup_tree import GroupFiles, Place, Tree, cpu_limit, disks_of, value
+from perfloop.collectors.host.cgroups import GroupFiles, Place, Tree, cpu_limit, disks_of, value
 from perfloop.collectors.kernel import KernelFile
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number

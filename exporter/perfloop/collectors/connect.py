@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perfloop.collectors.address import split_address
-from perfloop.collectors.probing import TIMEOUT_SECONDS, Attempts, Deadline, Outcome, ProbeFailed, dial, resolve
+from perfloop.collectors.probes.probing import TIMEOUT_SECONDS, Attempts, Deadline, Outcome, ProbeFailed, dial, resolve
 from perfloop.exposition.text import Samples
 from perfloop.model import Family, MetricType
 

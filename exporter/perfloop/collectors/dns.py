@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from perfloop.collectors.address import split_address
 from perfloop.collectors.connect import BOUNDS_SECONDS
-from perfloop.collectors.probing import (
+from perfloop.collectors.probes.probing import (
     TIMEOUT_SECONDS,
     Attempts,
     Deadline,

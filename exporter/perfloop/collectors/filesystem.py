@@ -11,8 +11,8 @@ import re
 from typing import ClassVar
 
 from perfloop.collectors.host.family import gauge
-from perfloop.collectors.mounts import Mount, MountTable, measured
-from perfloop.collectors.statvfs import Askers, StatVfs
+from perfloop.collectors.host.mounts import Mount, MountTable, measured
+from perfloop.collectors.host.statvfs import Askers, StatVfs
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import THIS_HOST, Family, Paths

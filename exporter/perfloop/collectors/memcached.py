@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from itertools import chain
 from typing import ClassVar
 
-from perfloop.collectors import memcached_families as f
-from perfloop.collectors.stream import Stream
+from perfloop.collectors.keyvalue import memcached_families as f
+from perfloop.collectors.keyvalue.stream import Stream
 from perfloop.errors import Rejected
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number

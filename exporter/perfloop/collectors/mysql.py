@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
-from perfloop.collectors import mysql_families as f
-from perfloop.collectors.mysql_answers import (
+from perfloop.collectors.mariadb import families as f
+from perfloop.collectors.mariadb.answers import (
     INNODB_SQL,
     Table,
     binlog_of,
@@ -20,7 +20,7 @@ from perfloop.collectors.mysql_answers import (
     token_of,
     transactions_of,
 )
-from perfloop.collectors.mysql_session import MysqlSession
+from perfloop.collectors.mariadb.session import MysqlSession
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples
 from perfloop.model import Component, Family

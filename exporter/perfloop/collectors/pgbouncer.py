@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from perfloop.collectors.pgbouncer_shows import (
+from perfloop.collectors.postgres.shows import (
     ADMIN_DATABASE,
     CONFIG,
     DATABASES,
@@ -16,7 +16,7 @@ from perfloop.collectors.pgbouncer_shows import (
     Show,
     family,
 )
-from perfloop.collectors.session import Session
+from perfloop.collectors.postgres.wire import Session
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Component, Family, MetricType

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from perfloop.collectors.connect import BOUNDS_SECONDS
-from perfloop.collectors.icmp import ping
-from perfloop.collectors.probing import TIMEOUT_SECONDS, Attempts, Deadline
+from perfloop.collectors.probes.icmp import ping
+from perfloop.collectors.probes.probing import TIMEOUT_SECONDS, Attempts, Deadline
 from perfloop.exposition.text import Samples
 from perfloop.model import Family, MetricType
 

@@ -11,15 +11,15 @@ from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
-from perfloop.collectors.postgresql_databases import DATABASES, STATEMENTS
-from perfloop.collectors.postgresql_question import Answer, Question, family
-from perfloop.collectors.postgresql_replication import REPLICAS, SLOTS
-from perfloop.collectors.postgresql_server import BUILD_INFO, SERVER
-from perfloop.collectors.postgresql_session import SEARCH_PATH, PostgresqlSession
-from perfloop.collectors.postgresql_settings import SETTINGS_SQL, Settings, setting_family
-from perfloop.collectors.postgresql_sizes import COLLECTED, SIZES, Sizes
-from perfloop.collectors.postgresql_tables import FAMILIES as TABLE_FAMILIES
-from perfloop.collectors.postgresql_tables import TablesOf
+from perfloop.collectors.postgres.databases import DATABASES, STATEMENTS
+from perfloop.collectors.postgres.question import Answer, Question, family
+from perfloop.collectors.postgres.replication import REPLICAS, SLOTS
+from perfloop.collectors.postgres.server import BUILD_INFO, SERVER
+from perfloop.collectors.postgres.session import SEARCH_PATH, PostgresqlSession
+from perfloop.collectors.postgres.settings import SETTINGS_SQL, Settings, setting_family
+from perfloop.collectors.postgres.sizes import COLLECTED, SIZES, Sizes
+from perfloop.collectors.postgres.tables import FAMILIES as TABLE_FAMILIES
+from perfloop.collectors.postgres.tables import TablesOf
 from perfloop.errors import Rejected
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples

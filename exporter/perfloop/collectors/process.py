@@ -7,11 +7,11 @@ from itertools import chain
 from pathlib import Path
 from typing import ClassVar
 
-from perfloop.collectors.process_census import Census, Source
-from perfloop.collectors.process_files import ProcFolder
-from perfloop.collectors.process_groups import Group
-from perfloop.collectors.process_psutil import PsutilProcesses
-from perfloop.collectors.process_tally import STATE_NAMES, Tally
+from perfloop.collectors.processes.census import Census, Source
+from perfloop.collectors.processes.files import ProcFolder
+from perfloop.collectors.processes.groups import Group
+from perfloop.collectors.processes.psutil import PsutilProcesses
+from perfloop.collectors.processes.tally import STATE_NAMES, Tally
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Family, MetricType

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import ClassVar
 
-from perfloop.collectors.pushes import PushStore
+from perfloop.collectors.others.pushes import PushStore
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Family, MetricType

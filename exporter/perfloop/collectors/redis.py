@@ -9,10 +9,10 @@ from __future__ import annotations
 from itertools import chain
 from typing import TYPE_CHECKING, ClassVar
 
-from perfloop.collectors.redis_families import FAMILIES
-from perfloop.collectors.redis_page import RedisPage
-from perfloop.collectors.redis_reply import CLUSTER_COMMAND, COMMANDS, parse
-from perfloop.collectors.resp import Connection
+from perfloop.collectors.keyvalue.redis_families import FAMILIES
+from perfloop.collectors.keyvalue.redis_page import RedisPage
+from perfloop.collectors.keyvalue.redis_reply import CLUSTER_COMMAND, COMMANDS, parse
+from perfloop.collectors.keyvalue.resp import Connection
 from perfloop.exposition.text import Samples
 from perfloop.model import Component, Family
 

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from msgspec import Struct
 
-from perfloop.collectors.files import Entry, Version, list_files, read_whole, settled, version_of
-from perfloop.collectors.foreign import Names, merge
+from perfloop.collectors.others.files import Entry, Version, list_files, read_whole, settled, version_of
+from perfloop.collectors.others.merge import Names, merge
 from perfloop.errors import PerfloopError
 from perfloop.exposition.block import Block
 from perfloop.exposition.parse import Foreign, parse

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from perfloop.collectors.address import split_address
 from perfloop.collectors.connect import BOUNDS_SECONDS
-from perfloop.collectors.probing import TIMEOUT_SECONDS, Attempts, Deadline, Outcome, ProbeFailed, dial, resolve
-from perfloop.collectors.trust import Trust, secure
+from perfloop.collectors.probes.probing import TIMEOUT_SECONDS, Attempts, Deadline, Outcome, ProbeFailed, dial, resolve
+from perfloop.collectors.probes.trust import Trust, secure
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Family, MetricType

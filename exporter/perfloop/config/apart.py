@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 import zlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def read_apart(file: Path, *, may_be_missing: bool = False) -> Reading:
         raise ConfigInvalid([f"{file}: could not be read: {error}"]) from error
 
 
-def _run(argv: Sequence[str]) -> tuple[int, bytes]:
+def _run(argv: list[str]) -> tuple[int, bytes]:
     """Return exit code and standard output. Without the module subprocess, which takes half a megabyte."""
     reading, writing = os.pipe()
     try:

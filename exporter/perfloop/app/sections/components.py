@@ -40,10 +40,10 @@ def query_of(section: QuerySection) -> Query:
 def _statements(driver: str) -> Callable[[Component], Statements]:
     """Return who runs the statements of `queries`."""
     if driver == "mysql":
-        from perfloop.collectors.mysql_statements import MysqlStatements  # noqa: PLC0415 - only what is measured
+        from perfloop.collectors.mariadb.statements import MysqlStatements  # noqa: PLC0415 - only what is measured
 
         return MysqlStatements
-    from perfloop.collectors.postgresql_statements import PostgresqlStatements  # noqa: PLC0415 - as above
+    from perfloop.collectors.postgres.statements import PostgresqlStatements  # noqa: PLC0415 - as above
 
     return PostgresqlStatements
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from perfloop.app.recipe import Recipe
 from perfloop.collectors.benchmarks import BenchmarksCollector
+from perfloop.collectors.others.pushes import PushStore
 from perfloop.collectors.push import PushCollector
-from perfloop.collectors.pushes import PushStore
 from perfloop.collectors.results.latest import Source
 from perfloop.collectors.textfile import TextfileCollector
 from perfloop.config.schema import Collectors

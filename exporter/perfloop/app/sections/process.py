@@ -9,7 +9,7 @@ from msgspec import structs
 
 from perfloop.app.recipe import Recipe
 from perfloop.collectors.process import watch
-from perfloop.collectors.process_groups import Group
+from perfloop.collectors.processes.groups import Group
 from perfloop.config.schema import Collectors
 from perfloop.config.schema.process import ProcessGroup
 from perfloop.model import Paths

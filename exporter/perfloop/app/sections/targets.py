@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from perfloop.collectors.dns import Question
-from perfloop.collectors.fetch import Fetch
-from perfloop.collectors.trust import Trust
+from perfloop.collectors.probes.fetch import Fetch
+from perfloop.collectors.probes.trust import Trust
 from perfloop.config import read_secret
 from perfloop.config.schema.probes import DnsOptions, HttpOptions, TlsOptions
 from perfloop.errors import ConfigInvalid

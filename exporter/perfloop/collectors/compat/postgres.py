@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from perfloop.collectors.postgresql_question import Answer, Question, Row, Spread, Value
-from perfloop.collectors.postgresql_server import WAL_END_SQL
-from perfloop.collectors.postgresql_session import PostgresqlSession
-from perfloop.collectors.postgresql_settings import Settings
+from perfloop.collectors.postgres.question import Answer, Question, Row, Spread, Value
+from perfloop.collectors.postgres.server import WAL_END_SQL
+from perfloop.collectors.postgres.session import PostgresqlSession
+from perfloop.collectors.postgres.settings import Settings
 from perfloop.exposition.block import Block
 from perfloop.model import Component, Family, MetricType
 from perfloop.protocols import Piece, Samples

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import chain
 from typing import ClassVar
 
-from perfloop.collectors import redis_families as f
 from perfloop.collectors.compat.redis_names import CLUSTER, COUNTERS, GAUGES
-from perfloop.collectors.redis_reply import NEVER, Answers, Row
+from perfloop.collectors.keyvalue import redis_families as f
+from perfloop.collectors.keyvalue.redis_reply import NEVER, Answers, Row
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Alias, Family, MetricType

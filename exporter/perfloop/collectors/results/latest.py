@@ -11,7 +11,7 @@ from itertools import islice
 from msgspec import Struct
 from msgspec.structs import replace
 
-from perfloop.collectors.files import Version, read_whole, settled, version_of
+from perfloop.collectors.others.files import Version, read_whole, settled, version_of
 from perfloop.collectors.results import READERS
 from perfloop.collectors.results.result import Result
 from perfloop.errors import PerfloopError

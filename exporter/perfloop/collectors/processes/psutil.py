@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from perfloop.collectors.process_files import Usage
+from perfloop.collectors.processes.files import Usage
 
 if TYPE_CHECKING:
     import psutil

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfloop.collectors.postgresql_question import Question, Value, value
+from perfloop.collectors.postgres.question import Question, Value, value
 from perfloop.model import Family, MetricType
 
 BUILD_INFO = Family(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from perfloop.collectors.postgresql_question import Question, Value, value
-from perfloop.collectors.postgresql_server import WAL_END_SQL
+from perfloop.collectors.postgres.question import Question, Value, value
+from perfloop.collectors.postgres.server import WAL_END_SQL
 
 _REPLICA = ("application", "address", "state")
 _SLOT = ("slot", "kind", "database")

@@ -8,7 +8,7 @@ import socket
 import struct
 import time
 
-from perfloop.collectors.probing import Deadline, Found, Outcome, ProbeFailed, Reason, resolve
+from perfloop.collectors.probes.probing import Deadline, Found, Outcome, ProbeFailed, Reason, resolve
 
 _HEADER = struct.Struct("!BBHHH")
 _NONCE_BYTES = 16

@@ -6,7 +6,7 @@ import re
 
 from msgspec import Struct
 
-from perfloop.collectors.resp import pack
+from perfloop.collectors.keyvalue.resp import pack
 from perfloop.exposition.text import number
 
 Row = tuple[bytes, ...]

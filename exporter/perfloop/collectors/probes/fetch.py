@@ -10,9 +10,9 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from perfloop import __version__
-from perfloop.collectors.exchange import Answer, Asked, Phases, exchange
-from perfloop.collectors.probing import Deadline, Outcome, ProbeFailed, Reason
-from perfloop.collectors.trust import Trust
+from perfloop.collectors.probes.exchange import Answer, Asked, Phases, exchange
+from perfloop.collectors.probes.probing import Deadline, Outcome, ProbeFailed, Reason
+from perfloop.collectors.probes.trust import Trust
 
 MAX_BODY_BYTES = 1 << 20
 # `re` lets no other thread run meanwhile.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from perfloop.collectors.stream import Stream
+from perfloop.collectors.keyvalue.stream import Stream
 from perfloop.errors import ConfigInvalid, Rejected, Unavailable
 from perfloop.model import Component
 

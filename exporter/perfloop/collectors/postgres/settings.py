@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from perfloop.collectors.postgresql_question import Row
+from perfloop.collectors.postgres.question import Row
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import number
 from perfloop.model import Family, MetricType

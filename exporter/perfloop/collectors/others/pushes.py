@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from perfloop.collectors.foreign import Merged, Names, merge
+from perfloop.collectors.others.merge import Merged, Names, merge
 from perfloop.errors import PerfloopError
 from perfloop.exposition.parse import Foreign
 from perfloop.exposition.text import Samples

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from perfloop.collectors import redis_families as f
-from perfloop.collectors.redis_reply import NEVER, Answers, Row, heard_at, started_at
+from perfloop.collectors.keyvalue import redis_families as f
+from perfloop.collectors.keyvalue.redis_reply import NEVER, Answers, Row, heard_at, started_at
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples, number
 from perfloop.model import Family

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfloop.collectors.mysql_session import MysqlSession
+from perfloop.collectors.mariadb.session import MysqlSession
 from perfloop.collectors.queries_result import Result
 from perfloop.errors import Rejected
 from perfloop.model import Component

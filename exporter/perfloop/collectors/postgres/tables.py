@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 
-from perfloop.collectors.postgresql_question import Answer, Question, Row, Value, family, value
-from perfloop.collectors.postgresql_session import PostgresqlSession
+from perfloop.collectors.postgres.question import Answer, Question, Row, Value, family, value
+from perfloop.collectors.postgres.session import PostgresqlSession
 from perfloop.errors import Rejected, Unavailable
 from perfloop.exposition.block import Block
 from perfloop.protocols import Piece

@@ -13,8 +13,8 @@ from urllib.parse import SplitResult
 
 from msgspec import Struct
 
-from perfloop.collectors.probing import Deadline, ProbeFailed, Reason, dial, resolve
-from perfloop.collectors.trust import Trust, secure
+from perfloop.collectors.probes.probing import Deadline, ProbeFailed, Reason, dial, resolve
+from perfloop.collectors.probes.trust import Trust, secure
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse

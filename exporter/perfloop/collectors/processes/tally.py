@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from perfloop.collectors.process_files import Usage
+from perfloop.collectors.processes.files import Usage
 from perfloop.exposition.text import number
 
 # The letters of /proc/PID/stat; other ones are transitions, which last no time.

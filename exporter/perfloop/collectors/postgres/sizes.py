@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from perfloop.collectors.postgresql_question import Answer, Question, Row, family, value
+from perfloop.collectors.postgres.question import Answer, Question, Row, family, value
 from perfloop.exposition.block import Block
 from perfloop.exposition.text import number
 from perfloop.protocols import Clock, Piece

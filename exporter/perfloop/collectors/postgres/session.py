@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from perfloop.collectors.postgresql_question import COLUMNS_SQL, Columns, Question, columns_of
-from perfloop.collectors.session import Session
+from perfloop.collectors.postgres.question import COLUMNS_SQL, Columns, Question, columns_of
+from perfloop.collectors.postgres.wire import Session
 from perfloop.errors import Rejected
 from perfloop.model import Component
 

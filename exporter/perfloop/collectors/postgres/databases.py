@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from perfloop.collectors.postgresql_question import Question, Spread, Value, family, value
+from perfloop.collectors.postgres.question import Question, Spread, Value, family, value
 
 _LABELS = ("database",)
 

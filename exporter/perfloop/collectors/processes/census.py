@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from perfloop.collectors.process_files import Usage
-from perfloop.collectors.process_groups import Group, Recogniser, Traits, children_of
+from perfloop.collectors.processes.files import Usage
+from perfloop.collectors.processes.groups import Group, Recogniser, Traits, children_of
 
 # Whoever is in no group may still change its name, user or cgroup: it is looked at again every so many scrapes.
 _TURNS = 16

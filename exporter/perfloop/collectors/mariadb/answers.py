@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from perfloop.collectors import mysql_families as f
-from perfloop.collectors.mysql_session import MysqlSession
+from perfloop.collectors.mariadb import families as f
+from perfloop.collectors.mariadb.session import MysqlSession
 from perfloop.exposition.text import number
 
 Table = Mapping[str, str]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from perfloop.collectors.postgres.wire import connect, import_psycopg2
 from perfloop.collectors.queries_result import Result
-from perfloop.collectors.session import connect, import_psycopg2
 from perfloop.errors import Rejected, Unavailable
 from perfloop.model import Component
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from perfloop.collectors.probing import Deadline, Dialled, ProbeFailed, Reason
+from perfloop.collectors.probes.probing import Deadline, Dialled, ProbeFailed, Reason
 
 if TYPE_CHECKING:
     import ssl
@@ -50,7 +50,7 @@ def secure(dialled: Dialled, host: str, trust: Trust, deadline: Deadline) -> Sec
 
 
 def _shake(dialled: Dialled, host: str, trust: Trust, deadline: Deadline) -> Secured:
-    from perfloop.collectors.certificate import earliest_expiry  # noqa: PLC0415 - 5 MB, only if configured
+    from perfloop.collectors.probes.certificate import earliest_expiry  # noqa: PLC0415 - 5 MB, only if configured
 
     context = _context(trust, _version(trust.ca_file))
     dialled.socket.settimeout(deadline.left_seconds())

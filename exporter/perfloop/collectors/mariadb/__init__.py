@@ -1,0 +1,1 @@
+"""What the mysql collector is made of: its connection, statements and answers."""

@@ -1,0 +1,1 @@
+"""What the postgresql and pgbouncer collectors are made of: one kept connection, questions, and their answers."""

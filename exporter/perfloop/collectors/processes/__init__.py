@@ -1,0 +1,1 @@
+"""What the process collector is made of: who is there, whose group it is, what it used."""
