@@ -98,7 +98,10 @@ def peer_version(program: str) -> str:
     """Return what a peer says of itself."""
     said = subprocess.run([str(find_peer(program)), "--version"], capture_output=True, text=True, check=False)
     found = re.search(r"version:?\s+v?([0-9][^\s,]*)", said.stdout + said.stderr)
-    return found[1] if found else "of Debian"
+    if found:
+        return found[1]
+    packages = [path.name.split("_")[1] for path in (PEERS / program).glob("*.deb")]
+    return packages[0].partition("-")[0] if packages else "of Debian"
 
 
 def _unpack(package: str, folder: Path) -> None:

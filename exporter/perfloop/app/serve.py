@@ -31,7 +31,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 def become(command: Command) -> None:
     """Put the exporter in the place of this process: the same pid, sockets and environment. Does not return."""
     text = msgspec.json.encode(command, enc_hook=_encode).decode()
-    os.execv(sys.executable, [sys.executable, "-m", "perfloop.app.serve", text])  # noqa: S606 - ourselves, no shell
+    os.execv(sys.executable, [sys.executable, "-m", "perfloop.app.lean", text])  # noqa: S606 - ourselves, no shell
 
 
 def serve(command: Command) -> None:
@@ -55,7 +55,8 @@ def _encode(value: Any) -> Any:  # noqa: ANN401 - paths
     return str(value)
 
 
-def _main(text: str) -> int:
+def main(text: str) -> int:
+    """Serve as the encoded command says, and return the exit code."""
     try:
         serve(msgspec.json.decode(text, type=Command, dec_hook=lambda kind, value: kind(value)))
     except ConfigInvalid as error:
@@ -65,7 +66,3 @@ def _main(text: str) -> int:
         sys.stderr.write(f"perfloop: {error}\n")
         return 1
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main(sys.argv[1]))

@@ -12,7 +12,7 @@ from statistics import median
 
 from perfloop.stack.process import Child, free_port
 from perfloop.stack.servers import HOST, http_ready
-from tests.bench.probe import SCRAPE_HEADERS, Client, CpuMeter, quantile, samples
+from tests.bench.probe import SCRAPE_HEADERS, Client, CpuMeter, TickMeter, quantile, samples
 from tests.bench.report import Measure, compared
 
 WARM_UP = 50
@@ -73,14 +73,18 @@ def our_exporter(folder: Path, config: str, *options: str, name: str = "perfloop
 
 @contextmanager
 def serving(*children: Child, path: str = "/metrics", warm_up: int = WARM_UP, kept: bool = True) -> Iterator[Side]:
-    """Start the exporters of one side and warm them up; they end with the block. `kept` is of the connections."""
+    """Start the exporters of one side and warm them up; they end with the block.
+
+    Who does not keep connections (`kept`) may serve each in a thread that ends with it.
+    """
     clients: list[Client] = []
     try:
         for child in children:
             child.start()
             child.wait_ready()
             clients.append(Client(int(child.address.rpartition(":")[2]), kept=kept))
-        side = Side(children, clients, [CpuMeter(child.pid) for child in children], path)
+        meter = CpuMeter if kept else TickMeter
+        side = Side(children, clients, [meter(child.pid) for child in children], path)
         for _ in range(warm_up):
             side.scrape()
         yield side
