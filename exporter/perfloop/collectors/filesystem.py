@@ -14,7 +14,7 @@ from perfloop.collectors.host.family import gauge
 from perfloop.collectors.host.mounts import Mount, MountTable, measured
 from perfloop.collectors.host.statvfs import Askers, StatVfs
 from perfloop.exposition.block import Aliases, Block
-from perfloop.exposition.text import Samples, number
+from perfloop.exposition.text import Samples
 from perfloop.model import THIS_HOST, Family, Paths
 
 # Their statvfs needs neither disk nor network. Types that are not named here are taken to be able to hang.
@@ -105,9 +105,9 @@ def _row(mount: Mount, answer: os.statvfs_result | None) -> tuple[bytes, ...]:
     if answer is None:
         return _UNKNOWN
     unit = answer.f_frsize
-    sizes = (answer.f_blocks * unit, answer.f_bavail * unit, answer.f_bfree * unit)
-    files = (answer.f_files, answer.f_ffree) if answer.f_files else (None, None)
-    return (*map(number, (*sizes, *files)), b"1" if mount.read_only else b"0", b"0")
+    sizes = b"%d %d %d" % (answer.f_blocks * unit, answer.f_bavail * unit, answer.f_bfree * unit)
+    files = (b"%d" % answer.f_files, b"%d" % answer.f_ffree) if answer.f_files else (b"", b"")
+    return (*sizes.split(), *files, b"1" if mount.read_only else b"0", b"0")
 
 
 def _partitions() -> list[Mount]:

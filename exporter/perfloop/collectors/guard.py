@@ -167,11 +167,9 @@ def _samples(closing: Round, block: Block) -> list[Piece]:
     now, samples, rows = time.monotonic(), list[Piece](), []
     watches = [watch for watch in closing.watches if watch.source.may_hang or not watch.stopped]
     for watch in watches:
-        if not watch.source.may_hang:
-            watch.run_here()
-            closing.delivered[watch] = watch.delivery
-        late = Delivery((), success=False, seconds=now - watch.started_at)
-        delivery = closing.delivered.get(watch, late)
+        delivery = closing.delivered.get(watch) if watch.source.may_hang else watch.run_here()
+        if delivery is None:
+            delivery = Delivery((), success=False, seconds=now - watch.started_at)
         samples += delivery.samples if delivery.success else watch.source.down()
         rows.append((b"%d" % delivery.success, b"%.6f" % delivery.seconds, watch.succeeded_at, b"%d" % watch.dropped))
     samples += block.render([(watch.source.name, watch.source.component) for watch in watches], rows)

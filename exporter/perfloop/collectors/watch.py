@@ -72,10 +72,11 @@ class Watch:
         self.running, self.started_at = True, time.monotonic()
         self._orders.put(Order.RUN)
 
-    def run_here(self) -> None:
-        """Run in the caller's thread."""
+    def run_here(self) -> Delivery:
+        """Run in the caller's thread, and return what that brought."""
         self.started_at = time.monotonic()
         self._run()
+        return self.delivery
 
     def stop(self) -> None:
         """End the thread when its present run ends, and close the collector."""

@@ -82,7 +82,7 @@ def error_response(status: HTTPStatus, *headers: tuple[str, str], detail: str = 
 
 
 def gzip(body: bytes) -> bytes:
-    """Compress at level 1: higher ones save a tenth of the bytes for twice the time."""
+    """Compress as fast as can be: higher levels save a seventh of the bytes for a third more time."""
     return _compressor()(body)
 
 
@@ -93,7 +93,7 @@ def _compressor() -> Callable[[bytes], bytes]:
         from isal import igzip_lib  # noqa: PLC0415 - not needed by who never compresses, and not there on every machine
     except ImportError:
         return _zlib_gzip
-    return partial(igzip_lib.compress, level=1, flag=igzip_lib.COMP_GZIP)
+    return partial(igzip_lib.compress, level=0, flag=igzip_lib.COMP_GZIP)
 
 
 def _zlib_gzip(body: bytes) -> bytes:

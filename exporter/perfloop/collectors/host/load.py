@@ -8,7 +8,7 @@ from perfloop.collectors.host.family import counter, gauge
 from perfloop.collectors.kernel import KernelFile
 from perfloop.collectors.table import Garbled, Part, Rows, Survey
 from perfloop.exposition.block import Aliases, Block
-from perfloop.exposition.text import Samples, number
+from perfloop.exposition.text import Samples
 
 RESOURCES = ("cpu", "io", "memory")
 LOAD = tuple(gauge(f"load{minutes}", f"Load average over {minutes} min, from /proc/loadavg.") for minutes in (1, 5, 15))
@@ -37,10 +37,11 @@ class LoadFile:
         """Read the file. Raises OSError and Garbled."""
         first = self._file.read().split()[:3]
         try:
-            one, five, fifteen = map(float, first)
+            one, five, fifteen = first
+            float(one), float(five), float(fifteen)
         except ValueError as error:
             raise Garbled(f"three numbers expected, got {first!r}") from error
-        return self._block.render_row((number(one), number(five), number(fifteen)))
+        return self._block.render_row(first)
 
     def close(self) -> None:
         """Close the file."""
