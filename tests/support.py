@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -36,3 +37,14 @@ def perfloop(
         cwd=cwd,
         timeout=timeout_seconds,
     )
+
+
+def unshared(*namespaces: str) -> list[str]:
+    """Return how to begin a command in namespaces of its own: `--net`, `--mount`.
+
+    Who is not root becomes it in a namespace of users; root needs none, and in a chroot may make none.
+    """
+    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    # A chroot is no mount point, whose propagation could be changed.
+    propagation = ["--propagation", "unchanged"] if "--mount" in namespaces and os.geteuid() == 0 else []
+    return ["unshare", *as_root, *namespaces, *propagation]

@@ -18,7 +18,7 @@ from perfloop.collectors.host.mounts import measured, parse
 from perfloop.model import Paths
 from tests.collectors.pages import Page, lint, page_of
 from tests.collectors.recorded_host import RecordedHost
-from tests.support import eventually
+from tests.support import eventually, unshared
 
 SIZE, ERROR = "perfloop_system_filesystem_size_bytes", "perfloop_system_filesystem_error"
 
@@ -165,7 +165,7 @@ look("unmounted")
 
 
 def test_real_mounts_are_right_at_the_next_scrape(tmp_path: Path) -> None:
-    argv = ["unshare", "--mount", "--map-root-user", "--user", sys.executable, "-c", _IN_A_NAMESPACE, str(tmp_path)]
+    argv = [*unshared("--mount"), sys.executable, "-c", _IN_A_NAMESPACE, str(tmp_path)]
 
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
 

@@ -21,6 +21,7 @@ from perfloop.collectors.sockets import SocketsCollector
 from perfloop.collectors.table import Garbled
 from perfloop.model import Paths
 from tests.collectors.pages import Page, lint, page_of
+from tests.support import unshared
 
 # Runs in a network and with mounts of its own, so that nobody else's devices and sockets come between.
 PREPARED = """
@@ -46,8 +47,7 @@ network, links, sockets = NetworkCollector(), LinksCollector(), SocketsCollector
 
 def in_a_network_of_its_own(code: str) -> list[Page]:
     """Run the code there and return what it shows."""
-    as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    argv = ["unshare", *as_root, "--net", "--mount", sys.executable, "-c", PREPARED + code]
+    argv = [*unshared("--net", "--mount"), sys.executable, "-c", PREPARED + code]
     done = subprocess.run(argv, capture_output=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     return [Page(page) for page in done.stdout.split(b"\0")[:-1]]

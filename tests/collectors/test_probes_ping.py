@@ -14,9 +14,10 @@ from perfloop.collectors.ping import PingCollector
 from perfloop.collectors.probes.icmp import answers, request
 from perfloop.errors import Unavailable
 from tests.collectors.pages import lint, page_of
+from tests.support import unshared
 
 # A network namespace of its own, where who may ping can be set without changing the machine.
-_NAMESPACE = ["unshare", "--user", "--map-root-user", "--net", "sh", "-ec"]
+_NAMESPACE = [*unshared("--net"), "sh", "-ec"]
 _PING = """
 from perfloop.collectors.probes.icmp import ping
 from perfloop.collectors.probes.probing import Deadline

@@ -143,7 +143,15 @@ def test_a_redis_that_is_busy_with_a_script_may_be_asked_later(redis: Child, adm
             Redis(component(redis.address)).set("maxmemory", "67108864")
     finally:
         admin.script_kill()
+        eventually(lambda: is_free(admin), what="Redis after the script")
         admin.config_set("busy-reply-threshold", 5000)
+
+
+def is_free(admin: client_library.Redis) -> bool:
+    try:
+        return bool(admin.ping())
+    except client_library.exceptions.ResponseError:
+        return False
 
 
 def test_tls_and_unix_sockets_lead_to_the_same_server(tmp_path: Path):
