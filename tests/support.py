@@ -45,6 +45,7 @@ def unshared(*namespaces: str) -> list[str]:
     Who is not root becomes it in a namespace of users; root needs none, and in a chroot may make none.
     """
     as_root = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
-    # A chroot is no mount point, whose propagation could be changed.
-    propagation = ["--propagation", "unchanged"] if "--mount" in namespaces and os.geteuid() == 0 else []
+    # The root of a chroot is no mount point, and its propagation cannot be changed.
+    mountpoints = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()]
+    propagation = ["--propagation", "unchanged"] if "--mount" in namespaces and "/" not in mountpoints else []
     return ["unshare", *as_root, *namespaces, *propagation]

@@ -39,6 +39,7 @@ def run(line):
 def show(*collectors):
     sys.stdout.buffer.write(render_page(pair for it in collectors for pair in it.collect()) + bytes(1))
 
+run("mount --make-rprivate /sys")
 run("mount -t sysfs sysfs /sys")
 run("ip link set lo up")
 network, links, sockets = NetworkCollector(), LinksCollector(), SocketsCollector(max_connections=100)
