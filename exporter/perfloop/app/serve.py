@@ -31,7 +31,10 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
 def become(command: Command) -> None:
     """Put the exporter in the place of this process: the same pid, sockets and environment. Does not return."""
     text = msgspec.json.encode(command, enc_hook=_encode).decode()
-    os.execv(sys.executable, [sys.executable, "-m", "perfloop.app.lean", text])  # noqa: S606 - ourselves, no shell
+    # Until there is a handler, a reload must not be the end; what is ignored stays so in the new process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    # -P: the current folder is no place to import from.
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "perfloop.app.lean", text])  # noqa: S606 - ourselves, no shell
 
 
 def serve(command: Command) -> None:
