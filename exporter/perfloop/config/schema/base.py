@@ -23,10 +23,12 @@ MetricName = Annotated[
     str,
     Meta(pattern=r"^[a-z][a-z0-9_]{0,62}$", description="a metric name of lower-case letters, digits and _"),
 ]
+#: 0 to 65535.
+PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 Address = Annotated[
     str,
     Meta(
-        pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+|/[^\s:]+):[0-9]{1,5}$",
+        pattern=rf"^(\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+|/[^\s:]+):{PORT}$",
         description="HOST:PORT (or the folder of a UNIX socket, a colon, and the port)",
     ),
 ]

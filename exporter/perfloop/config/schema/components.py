@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from perfloop.config.schema.base import MetricName, Secret, Section
+from perfloop.config.schema.base import PORT, MetricName, Secret, Section
 from perfloop.model import Direction, Scale
 
 ComponentAddress = Annotated[
     str,
     Meta(
-        pattern=r"^((\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):[0-9]{1,5}|/[^\s:]+(:[0-9]{1,5})?)$",
+        pattern=rf"^((\[[0-9a-fA-F:]+\]|[^\s:/\[\]]+):{PORT}|/[^\s:]+(:{PORT})?)$",
         description="HOST:PORT or a UNIX socket",
     ),
 ]
