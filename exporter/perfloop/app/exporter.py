@@ -147,10 +147,14 @@ class Exporter:
             ),
         ]
         kept = [next((watch for old, watch in self._watches if old == recipe), None) for recipe in recipes]
-        sources = [watch.source if watch else recipe.make() for recipe, watch in zip(recipes, kept, strict=True)]
-        check_unique(sources)
         with ExitStack() as undo:
-            watches = []
+            sources, watches = [], []
+            for recipe, running in zip(recipes, kept, strict=True):
+                source = running.source if running else recipe.make()
+                sources.append(source)
+                if running is None:
+                    undo.callback(source.close)
+            check_unique(sources)
             for source, running in zip(sources, kept, strict=True):
                 watch = running or Watch(source)
                 watches.append(watch)

@@ -63,18 +63,28 @@ class Reloads:
     def begin(self) -> Attempt:
         """Begin an attempt, or return the one that will come after the running one."""
         if self._running is None:
-            self._running = Attempt()
-            threading.Thread(target=self._work, name="reload", daemon=True).start()
-            return self._running
+            return self._start(Attempt())
         self._next = self._next or Attempt()
         return self._next
 
+    def _start(self, attempt: Attempt) -> Attempt:
+        self._running = attempt
+        try:
+            threading.Thread(target=self._work, name="reload", daemon=True).start()
+        except RuntimeError as error:
+            # There is no thread left.
+            self._finish(partial(_refuse, ConfigInvalid([str(error)])))
+        return attempt
+
     def _work(self) -> None:
+        take_over: Callable[[], None] = partial(_refuse, ConfigInvalid(["reading it ended with an error"]))
         try:
             take_over = partial(self._apply, self._read())
         except ConfigInvalid as error:
             take_over = partial(_refuse, error)
-        self._call_soon(partial(self._finish, take_over))
+        finally:
+            # Whatever happened: others wait for the end of this attempt.
+            self._call_soon(partial(self._finish, take_over))
 
     def _finish(self, take_over: Callable[[], None]) -> None:
         successful = False
@@ -89,12 +99,9 @@ class Reloads:
             ended, self._running = self._running, None
             if ended is not None:
                 ended.successful = successful
-            self._begin_next()
-
-    def _begin_next(self) -> None:
-        if self._next is not None:
-            self._running, self._next = self._next, None
-            threading.Thread(target=self._work, name="reload", daemon=True).start()
+            following, self._next = self._next, None
+            if following is not None:
+                self._start(following)
 
 
 def _refuse(error: ConfigInvalid) -> None:

@@ -40,7 +40,8 @@ def read(file: Path, *, may_be_missing: bool = False) -> Reading:
 def read_apart(file: Path, *, may_be_missing: bool = False) -> Reading:
     """Do the same in a process of its own, which takes some tenths of a second. Raises ConfigInvalid likewise."""
     options = ["may-be-missing"] if may_be_missing else []
-    argv = [sys.executable, "-m", "perfloop.config.apart", str(file), *options]
+    # -P: the current folder is no place to import from.
+    argv = [sys.executable, "-P", "-m", "perfloop.config.apart", str(file), *options]
     try:
         code, output = _run(argv)
         if code == _INVALID:
@@ -73,7 +74,10 @@ def _run(argv: list[str]) -> tuple[int, bytes]:
 def _read_until(pipe: int, deadline: float) -> bytes | None:
     """Return all that comes, or nothing if its end does not come in time."""
     parts: list[bytes] = []
-    while select.select([pipe], [], [], max(0.0, deadline - time.monotonic()))[0]:
+    # Not select(), which knows no number above 1023.
+    waiting = select.poll()
+    waiting.register(pipe, select.POLLIN)
+    while waiting.poll(max(0.0, deadline - time.monotonic()) * 1000):
         part = os.read(pipe, _CHUNK_BYTES)
         if not part:
             return b"".join(parts)
