@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,6 +39,18 @@ def perfloop(
         cwd=cwd,
         timeout=timeout_seconds,
     )
+
+
+def freeze(*pids: int) -> None:
+    """Stop processes, and wait until they are: threads stop one after another. SIGCONT lets them go on."""
+    stopped = []
+    for pid in pids:
+        # Servers end processes of theirs whenever they like.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGSTOP)
+            stopped.append(pid)
+    tasks = [task for pid in stopped for task in Path(f"/proc/{pid}/task").iterdir()]
+    eventually(lambda: all(") T " in (task / "stat").read_text(encoding="utf-8") for task in tasks))
 
 
 def unshared(*namespaces: str) -> list[str]:

@@ -30,7 +30,7 @@ from perfloop.stack import servers
 from perfloop.stack.process import Child, free_port
 from tests.app.conftest import NOTHING, Running
 from tests.collectors.pages import Page, lint
-from tests.support import eventually, perfloop
+from tests.support import eventually, freeze, perfloop
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 ROOT = Path(__file__).parent.parent.parent
@@ -94,7 +94,7 @@ components:
 """)
     assert running.scrape().value("perfloop_redis_up", component="paused") == 1
 
-    own_redis.send(signal.SIGSTOP)
+    freeze(own_redis.pid)
     waits = []
     for _ in range(4):
         page, seconds = running.timed_scrape()

@@ -17,7 +17,7 @@ from tests.app.conftest import Running
 from tests.app.everything import Everyone
 from tests.collectors.doubles import dripping, talking
 from tests.collectors.pages import Page, lint
-from tests.support import eventually
+from tests.support import eventually, freeze
 
 DRIVERS = ("postgresql", "pgbouncer", "mysql", "redis", "memcached")
 USERS = {"postgresql": "postgres", "pgbouncer": "postgres", "mysql": "root"}
@@ -38,9 +38,7 @@ def stopped(*children: Child) -> Iterator[Callable[[], None]]:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.resume()
 
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.suspend()
+    freeze(*(process.pid for process in processes))
     try:
         yield resume
     finally:

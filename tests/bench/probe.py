@@ -6,6 +6,7 @@ import math
 import os
 import re
 import socket
+import struct
 import time
 import zlib
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from typing import NamedTuple, Self
 
 import httptools
 
+_TIMEOUT_SECONDS = 30
 _RECEIVED_BYTES = 1 << 18
 # What Prometheus 2.42 sends, so that both sides choose the format that it would get.
 SCRAPE_HEADERS = (
@@ -56,8 +58,10 @@ class Client:
         self._socket.close()
 
     def _connect(self) -> socket.socket:
-        connection = socket.create_connection(("127.0.0.1", self._port), timeout=30)
+        connection = socket.create_connection(("127.0.0.1", self._port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The kernel's own timeout: Python's asks poll() before each call, which is time of the client's.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _TIMEOUT_SECONDS, 0))
         return connection
 
     def scrape(self) -> Answer:

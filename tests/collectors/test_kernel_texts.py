@@ -40,8 +40,8 @@ def test_a_broken_file_never_damages_the_page(tmp_path: Path, *, name: str, cont
     page = page_of(collector.collect())
 
     collector.close()
-    source = name.removeprefix("proc/sys/fs/")
-    good = {"stat", "meminfo", "vmstat", "diskstats", "loadavg", "pressure/cpu", "file-nr", "schedstat"} - {source}
+    source = name.removeprefix("proc/sys/fs/").removesuffix("/cpu")
+    good = {"stat", "meminfo", "vmstat", "diskstats", "loadavg", "pressure", "file-nr", "schedstat"} - {source}
     for other in good:
         assert page.value("perfloop_system_source_success", source=other) == 1
 
@@ -98,7 +98,7 @@ def test_a_word_where_a_number_should_stand_is_garbled_until_a_number_is_there_a
     table = Table([survey])
     table.render(b"a 1\n")
 
-    with pytest.raises(Garbled, match="perfloop_system_number"):
+    with pytest.raises(Garbled, match="many"):
         table.render(b"a many\n")
 
     assert render_page(table.render(b"a 2\n")).endswith(b" 2\n")

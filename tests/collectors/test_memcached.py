@@ -23,7 +23,7 @@ from perfloop.stack import servers
 from perfloop.stack.process import Child, free_port
 from tests.collectors.doubles import Conversation, answering, dripping, flooding, talking
 from tests.collectors.pages import Page, lint, page_of
-from tests.support import eventually
+from tests.support import eventually, freeze
 
 Say = Callable[[bytes], bytes]
 
@@ -135,10 +135,7 @@ def test_a_restarted_server_is_found_again(server_folder: Path) -> None:
 def test_a_stopped_server_is_given_up_and_found_again(memcached: Child) -> None:
     made = MemcachedCollector(component(memcached.address), timeout_seconds=0.3)
     page_of(made.collect())
-    os.kill(memcached.pid, signal.SIGSTOP)
-    # It has threads, which stop one after another.
-    tasks = Path(f"/proc/{memcached.pid}/task")
-    eventually(lambda: all(") T " in (task / "stat").read_text() for task in tasks.iterdir()))
+    freeze(memcached.pid)
     try:
         with pytest.raises(Unavailable, match="timed out"):
             made.collect()

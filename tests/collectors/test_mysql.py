@@ -29,7 +29,7 @@ from perfloop.stack.process import Child, free_port
 from tests.collectors.certificates import Certificate, certificate
 from tests.collectors.doubles import answering, flooding, greeting, talking
 from tests.collectors.pages import Page, lint, page_of
-from tests.support import eventually
+from tests.support import eventually, freeze
 
 Cursor = Any
 
@@ -362,7 +362,7 @@ def test_a_stopped_server_is_given_up_and_found_again(replica: tuple[Child, Cert
     server, _ = replica
     collector = MysqlCollector(component(server.address), timeout_seconds=0.2)
     page_of(collector.collect())
-    os.kill(server.pid, signal.SIGSTOP)
+    freeze(server.pid)
     try:
         with pytest.raises(Unavailable, match="timed out"):
             collector.collect()

@@ -24,7 +24,7 @@ from tests.collectors.certificates import certificate
 from tests.collectors.pages import page_of
 from tests.collectors.test_guard import Scraper
 from tests.collectors.test_postgresql import component, connect
-from tests.support import eventually
+from tests.support import eventually, freeze
 
 PASSWORD = "correct horse"
 
@@ -126,8 +126,7 @@ def test_a_stopped_server_costs_a_scrape_its_own_samples_only(guarded: Child, po
         cursor.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'perfloop exporter'")
         pids = [pid for (pid,) in cursor.fetchall()]
 
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
+    freeze(*pids)
     pages = [scraper.scrape() for _ in range(3)]
     waited_seconds = scraper.waited_seconds
     for pid in pids:

@@ -28,7 +28,7 @@ from perfloop.stack.process import Child, find_binary, free_port
 from tests.collectors.certificates import Certificate, certificate
 from tests.collectors.doubles import Conversation, answering, dripping, flooding, talking
 from tests.collectors.pages import Page, lint, page_of
-from tests.support import eventually
+from tests.support import eventually, freeze
 
 
 @pytest.fixture
@@ -401,7 +401,7 @@ def test_a_stopped_server_is_given_up_and_found_again(tmp_path: Path) -> None:
     with running(servers.redis(tmp_path, port=free_port())) as server:
         collector = RedisCollector(component(server.address), timeout_seconds=0.3)
         page_of(collector.collect())
-        os.kill(server.pid, signal.SIGSTOP)
+        freeze(server.pid)
         try:
             with pytest.raises(Unavailable, match="timed out"):
                 collector.collect()

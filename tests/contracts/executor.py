@@ -19,7 +19,7 @@ from perfloop.model import Action, Change, Component, Probe, Setting, Step
 from perfloop.protocols import Driver
 from perfloop.stack.process import Child, free_port
 from perfloop.testing import Fault, FaultyDriver
-from tests.support import eventually
+from tests.support import eventually, freeze
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class ExecutorContract:
     def test_a_hung_server_costs_no_more_than_the_time_limit(self, patient: Patient):
         change = patient.plan()
         hung = patient.elsewhere(patient.server.address, timeout_seconds=0.3)
-        patient.server.send(signal.SIGSTOP)
+        freeze(patient.server.pid)
         began_at = time.monotonic()
 
         try:

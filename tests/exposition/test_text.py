@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-from perfloop.exposition.block import Block
+from perfloop.exposition.block import Block, pairs
 from perfloop.exposition.histogram import Histogram
 from perfloop.exposition.page import render_page
 from perfloop.exposition.text import header, number, series
@@ -212,7 +212,7 @@ def test_two_threads_may_render_one_block() -> None:
         for _ in range(400):
             rows = [(b"target", b"%d" % i) for i in range(size)]
             [sheet] = block.render(rows, [(b"1",)] * size)
-            [(_, lines)] = sheet.pairs()
+            [(_, lines)] = pairs(sheet)
             assert lines.count(b"\n") == size
 
     with ThreadPoolExecutor() as pool:

@@ -28,7 +28,7 @@ from perfloop.optimizer.evaluator import PrometheusEvaluator
 from perfloop.prometheus.client import PrometheusClient
 from perfloop.stack import servers
 from perfloop.stack.process import Child, find_binary, free_port
-from tests.support import eventually
+from tests.support import eventually, freeze
 
 STEP = 15
 TIMEOUT_SECONDS = 1.0
@@ -154,7 +154,7 @@ def test_firing_alerts_are_listed(client: PrometheusClient) -> None:
 def test_a_frozen_prometheus_is_unavailable_in_bounded_time_and_answers_again_afterwards(
     prometheus: Child, client: PrometheusClient
 ) -> None:
-    prometheus.send(signal.SIGSTOP)
+    freeze(prometheus.pid)
     try:
         began_at = time.monotonic()
         with pytest.raises(Unavailable, match="gave no answer in 1 s"):
