@@ -37,22 +37,36 @@ class Clock(Protocol):
         """Return the time now."""
 
 
-class Sheet(Protocol):
-    """Samples of several families that can become lines all at once."""
+class Layout(Protocol):
+    """Families, and the templates of their lines: the same object at each scrape, while nothing appears or goes."""
 
     @property
     def families(self) -> tuple[Family, ...]:
-        """The families that may be in it: the same object at each scrape."""
+        """The families that may be in it: the same object for all layouts of who measures."""
 
     @property
     def series(self) -> int:
         """The most sample lines that one of its families has."""
 
-    def page(self, *, openmetrics: bool) -> bytes:
-        """Return all lines, with the headers of the families that have any."""
+    @property
+    def bare(self) -> bytes:
+        """The template of all lines without headers; see exposition/block.py."""
 
-    def pairs(self) -> Iterable[tuple[Family, bytes]]:
-        """Return the lines of each family, without its header."""
+    @property
+    def whole(self) -> Mapping[bool, bytes]:
+        """The template with headers, by whether it is for OpenMetrics; families without lines have none."""
+
+
+class Sheet(Protocol):
+    """Samples of several families that can become lines all at once."""
+
+    @property
+    def layout(self) -> Layout:
+        """What the tokens are put into."""
+
+    @property
+    def tokens(self) -> tuple[bytes, ...]:
+        """The values, as the templates want them."""
 
 
 Piece = Sheet | tuple[Family, bytes]

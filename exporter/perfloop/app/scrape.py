@@ -8,6 +8,7 @@ from functools import lru_cache
 
 from perfloop.collectors.guard import Guard, Round
 from perfloop.errors import QueryInvalid
+from perfloop.exposition.connection import Headers
 from perfloop.exposition.http import MIN_GZIP_BYTES, Request, Response, gzip
 from perfloop.exposition.page import render_page
 from perfloop.exposition.text import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
@@ -15,6 +16,8 @@ from perfloop.exposition.text import CONTENT_TYPE, OPENMETRICS_CONTENT_TYPE
 # Prometheus gives up at its timeout; the way back needs time too (blackbox_exporter takes the same).
 OFFSET_SECONDS = 0.5
 _MIN_SECONDS = 0.05
+_HEADERS = (("Vary", "Accept, Accept-Encoding"),)
+_GZIP_HEADERS = (*_HEADERS, ("Content-Encoding", "gzip"))
 
 
 class Scraping:
@@ -42,17 +45,26 @@ class Page:
 
     def __init__(self, collected: Round) -> None:
         self.round = collected
-        self._bodies: dict[tuple[bool, bool], bytes] = {}
+        self._bodies: dict[bool, bytes] = {}
+        self._responses: dict[tuple[bool, bool], Response] = {}
 
-    def body(self, *, openmetrics: bool, gzipped: bool) -> bytes:
+    def response(self, *, openmetrics: bool, gzipped: bool) -> Response:
         """Close the round and return its page."""
-        body = self._bodies.get((openmetrics, gzipped))
+        response = self._responses.get((openmetrics, gzipped))
+        if response is None:
+            body = self._body(openmetrics=openmetrics)
+            headers: Headers = _HEADERS
+            if gzipped and len(body) >= MIN_GZIP_BYTES:
+                body, headers = gzip(body), _GZIP_HEADERS
+            content_type = OPENMETRICS_CONTENT_TYPE if openmetrics else CONTENT_TYPE
+            response = Response(body=body, content_type=content_type, headers=headers)
+            self._responses[openmetrics, gzipped] = response
+        return response
+
+    def _body(self, *, openmetrics: bool) -> bytes:
+        body = self._bodies.get(openmetrics)
         if body is None:
-            if gzipped:
-                body = gzip(self.body(openmetrics=openmetrics, gzipped=False))
-            else:
-                body = render_page(self.round.samples(), openmetrics=openmetrics)
-            self._bodies[openmetrics, gzipped] = body
+            body = self._bodies[openmetrics] = render_page(self.round.samples(), openmetrics=openmetrics)
         return body
 
 
@@ -78,18 +90,17 @@ class Scrape:
 
     def response(self) -> Response:
         """Return the page as it stands."""
-        body = self._page.body(openmetrics=self._openmetrics, gzipped=False)
-        headers = [("Vary", "Accept, Accept-Encoding")]
-        if self._gzipped and len(body) >= MIN_GZIP_BYTES:
-            body = self._page.body(openmetrics=self._openmetrics, gzipped=True)
-            headers.append(("Content-Encoding", "gzip"))
-        content_type = OPENMETRICS_CONTENT_TYPE if self._openmetrics else CONTENT_TYPE
-        return Response(body=body, content_type=content_type, headers=tuple(headers))
+        return self._page.response(openmetrics=self._openmetrics, gzipped=self._gzipped)
 
 
 def selected(request: Request, names: frozenset[str]) -> frozenset[str] | None:
     """Return the collectors that `collect[]` asks for or `exclude[]` leaves, or None for all. Raises QueryInvalid."""
-    wanted, unwanted = (request.query.get(key, ()) for key in ("collect[]", "exclude[]"))
+    return _selected(request.query.get("collect[]", ()), request.query.get("exclude[]", ()), names)
+
+
+# All that a scrape asks for is understood once: a Prometheus asks for the same each time.
+@lru_cache(maxsize=32)
+def _selected(wanted: tuple[str, ...], unwanted: tuple[str, ...], names: frozenset[str]) -> frozenset[str] | None:
     if wanted and unwanted:
         raise QueryInvalid("collect[] and exclude[] cannot stand together")
     unknown = sorted({*wanted, *unwanted} - names)
@@ -102,8 +113,13 @@ def selected(request: Request, names: frozenset[str]) -> frozenset[str] | None:
 
 def patience_seconds(request: Request) -> float:
     """Return how long this client waits: Prometheus' own timeout less the way back, or for ever."""
+    return _patience_seconds(request.headers.get("x-prometheus-scrape-timeout-seconds", "inf"))
+
+
+@lru_cache(maxsize=32)
+def _patience_seconds(timeout: str) -> float:
     try:
-        timeout_seconds = float(request.headers.get("x-prometheus-scrape-timeout-seconds", "inf"))
+        timeout_seconds = float(timeout)
     except ValueError:
         return math.inf
     if math.isnan(timeout_seconds):

@@ -20,7 +20,9 @@ def capped(samples: Sequence[Piece], *, max_series: int) -> tuple[Sequence[Piece
 
     A histogram or summary that does not fit is dropped as a whole.
     """
-    most = sum([len(each[1]) // _MIN_LINE_BYTES + 1 if isinstance(each, tuple) else each.series for each in samples])
+    most = sum(
+        [len(each[1]) // _MIN_LINE_BYTES + 1 if isinstance(each, tuple) else each.layout.series for each in samples]
+    )
     if most <= max_series:
         return samples, 0
     kept, room, dropped = list[Piece](), Counter[str](), 0

@@ -65,7 +65,9 @@ class FilesystemCollector:
         self._statvfs, self._askers = statvfs, Askers(statvfs)
         self._is_portable = not paths.procfs.exists()
         self._all: list[Mount] = []
-        self._mounts: list[Mount] = []
+        # Those that are measured, and where we see each; and where we see those that may hang.
+        self._mounts: list[tuple[Mount, bytes]] = []
+        self._remote: list[bytes] = []
         self._labels: list[tuple[bytes, bytes, bytes]] = []
         self._block = Block(FAMILIES, aliases=aliases)
 
@@ -74,15 +76,12 @@ class FilesystemCollector:
         mounts = _partitions() if self._is_portable else self._table.read()
         if mounts is not self._all:
             self._all = mounts
-            self._mounts = measured(mounts, but_types=NOT_MEASURED, but_mountpoints=NOT_MEASURED_BELOW)
-            self._labels = [mount.labels for mount in self._mounts]
-        paths = [self._table.path(mount) for mount in self._mounts]
-        remote = [path for mount, path in zip(self._mounts, paths, strict=True) if mount.fstype not in LOCAL_TYPES]
-        answers = self._askers.ask(remote)
-        rows = [
-            _row(mount, answers[path] if path in answers else self._ask(path))
-            for mount, path in zip(self._mounts, paths, strict=True)
-        ]
+            found = measured(mounts, but_types=NOT_MEASURED, but_mountpoints=NOT_MEASURED_BELOW)
+            self._mounts = [(mount, self._table.path(mount)) for mount in found]
+            self._remote = [path for mount, path in self._mounts if mount.fstype not in LOCAL_TYPES]
+            self._labels = [mount.labels for mount in found]
+        answers = self._askers.ask(self._remote)
+        rows = [_row(mount, answers[path] if path in answers else self._ask(path)) for mount, path in self._mounts]
         return self._block.render(self._labels, rows)
 
     def down(self) -> Samples:
@@ -104,10 +103,12 @@ class FilesystemCollector:
 def _row(mount: Mount, answer: os.statvfs_result | None) -> tuple[bytes, ...]:
     if answer is None:
         return _UNKNOWN
-    unit = answer.f_frsize
-    sizes = b"%d %d %d" % (answer.f_blocks * unit, answer.f_bavail * unit, answer.f_bfree * unit)
-    files = (b"%d" % answer.f_files, b"%d" % answer.f_ffree) if answer.f_files else (b"", b"")
-    return (*sizes.split(), *files, b"1" if mount.read_only else b"0", b"0")
+    unit, files = answer.f_frsize, answer.f_files
+    sizes = answer.f_blocks * unit, answer.f_bavail * unit, answer.f_bfree * unit
+    flags = b"1" if mount.read_only else b"0", b"0"
+    if not files:
+        return (*(b"%d %d %d" % sizes).split(), b"", b"", *flags)
+    return (*(b"%d %d %d %d %d" % (*sizes, files, answer.f_ffree)).split(), *flags)
 
 
 def _partitions() -> list[Mount]:

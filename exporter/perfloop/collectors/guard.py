@@ -33,20 +33,28 @@ FAMILIES = (
     ),
 )
 
-# Selections of collectors whose block is kept: a Prometheus has few jobs, but anybody may ask.
-_MAX_BLOCKS = 16
+# Selections of collectors that are kept: a Prometheus has few jobs, but anybody may ask.
+_MAX_SELECTIONS = 16
+
+
+class Selection:
+    """Some of the collectors, and the block that says how they did."""
+
+    def __init__(self, names: frozenset[str] | None, watches: Sequence[Watch]) -> None:
+        self.names, self.watches, self.block = names, watches, Block(FAMILIES)
+        self.may_hang = [watch for watch in watches if watch.source.may_hang]
+        self.budget_seconds = max((watch.budget_seconds for watch in watches), default=0.0)
 
 
 class Round:
-    """One collection by some of the collectors; scrapes of the same ones that come while it is open join it."""
+    """One collection by a selection; scrapes of the same one that come while it is open join it."""
 
-    def __init__(self, guard: Guard, names: frozenset[str] | None, watches: Sequence[Watch]) -> None:
-        self._guard, self.names, self.watches, self.started_at = guard, names, watches, time.monotonic()
-        self.awaited = {watch for watch in watches if watch.source.may_hang and watch.trusted}
+    def __init__(self, guard: Guard, selection: Selection) -> None:
+        self._guard, self.selection, self.started_at = guard, selection, time.monotonic()
+        self.awaited = {watch for watch in selection.may_hang if watch.trusted}
         # What came while the round was open; whoever brought it may be busy for another round by now.
         self.delivered: dict[Watch, Delivery] = {}
         self.collected: list[Piece] | None = None
-        self._expires_at = self.started_at + max((watch.budget_seconds for watch in watches), default=0.0)
 
     @property
     def complete(self) -> bool:
@@ -61,7 +69,7 @@ class Round:
     @property
     def abandoned(self) -> bool:
         """Whether nobody came back for it: its client went away, or will be late."""
-        return time.monotonic() > self._expires_at
+        return time.monotonic() > self.started_at + self.selection.budget_seconds
 
     def samples(self) -> list[Piece]:
         """Close the round and return what is there; whoever is missing is late."""
@@ -81,7 +89,7 @@ class Guard:
         # Those that can be joined, and all that are not gathered yet.
         self._rounds: dict[frozenset[str] | None, Round] = {}
         self._open: set[Round] = set()
-        self._blocks: dict[frozenset[str] | None, Block] = {}
+        self._selections: dict[frozenset[str] | None, Selection] = {}
         self.replace(watches)
 
     @property
@@ -98,7 +106,7 @@ class Guard:
         with self._lock:
             self._rounds.clear()
             gone = [watch for watch in self._watches if watch not in watches]
-            self._watches, self._blocks = tuple(watches), {}
+            self._watches, self._selections = tuple(watches), {}
             self.names = frozenset(watch.source.name for watch in watches)
             for watch in watches:
                 watch.finished = self._on_finished
@@ -116,12 +124,11 @@ class Guard:
                 self._gather(current)
                 current = None
             if current is None:
-                watches = [watch for watch in self._watches if names is None or watch.source.name in names]
                 # All are awaited before the first is started: a fast one must not complete the round alone.
-                current = self._rounds[names] = Round(self, names, watches)
+                current = self._rounds[names] = Round(self, self._selection(names))
                 self._open.add(current)
-                for watch in watches:
-                    if watch.source.may_hang and not watch.running:
+                for watch in current.selection.may_hang:
+                    if not watch.running:
                         watch.start()
             return current
 
@@ -136,19 +143,23 @@ class Guard:
 
     def _gather(self, open_round: Round) -> list[Piece]:
         self._open.discard(open_round)
-        names = open_round.names
+        names = open_round.selection.names
         if self._rounds.get(names) is open_round:
             del self._rounds[names]
         for watch in open_round.awaited:
             watch.late()
-        block = self._blocks.get(names)
-        if block is None:
-            if len(self._blocks) >= _MAX_BLOCKS:
-                self._blocks.clear()
-            block = self._blocks[names] = Block(FAMILIES)
-        open_round.collected = _samples(open_round, block)
+        open_round.collected = _samples(open_round)
         open_round.delivered.clear()
         return open_round.collected
+
+    def _selection(self, names: frozenset[str] | None) -> Selection:
+        selection = self._selections.get(names)
+        if selection is None:
+            if len(self._selections) >= _MAX_SELECTIONS:
+                self._selections.clear()
+            watches = [watch for watch in self._watches if names is None or watch.source.name in names]
+            selection = self._selections[names] = Selection(names, watches)
+        return selection
 
     def _on_finished(self, watch: Watch) -> None:
         with self._lock:
@@ -163,14 +174,19 @@ class Guard:
             self._notify()
 
 
-def _samples(closing: Round, block: Block) -> list[Piece]:
-    now, samples, rows = time.monotonic(), list[Piece](), []
-    watches = [watch for watch in closing.watches if watch.source.may_hang or not watch.stopped]
-    for watch in watches:
-        delivery = closing.delivered.get(watch) if watch.source.may_hang else watch.run_here()
-        if delivery is None:
-            delivery = Delivery((), success=False, seconds=now - watch.started_at)
+def _samples(closing: Round) -> list[Piece]:
+    samples, labels, rows = list[Piece](), [], []
+    for watch in closing.selection.watches:
+        if not watch.source.may_hang:
+            if watch.stopped:
+                continue
+            delivery = watch.run_here()
+        elif watch in closing.delivered:
+            delivery = closing.delivered[watch]
+        else:
+            delivery = Delivery((), success=False, seconds=time.monotonic() - watch.started_at)
         samples += delivery.samples if delivery.success else watch.source.down()
+        labels.append(watch.labels)
         rows.append((b"%d" % delivery.success, b"%.6f" % delivery.seconds, watch.succeeded_at, b"%d" % watch.dropped))
-    samples += block.render([(watch.source.name, watch.source.component) for watch in watches], rows)
+    samples += closing.selection.block.render(labels, rows)
     return samples

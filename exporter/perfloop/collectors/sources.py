@@ -41,7 +41,8 @@ class Sources:
                 absent = isinstance(error, OSError) and error.errno in _ABSENT
                 success.append(b"" if absent else b"0")
                 self._note(name, error, absent=absent)
-        return [*samples, *self._success.render_tokens(self._labels, tuple(success))]
+        samples += self._success.render_tokens(self._labels, tuple(success))
+        return samples
 
     def close(self) -> None:
         """Close the sources."""

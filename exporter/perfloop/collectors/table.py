@@ -20,7 +20,7 @@ import msgspec
 
 from perfloop.collectors.kernel import KernelFile
 from perfloop.errors import PerfloopError
-from perfloop.exposition.block import Aliases, Block
+from perfloop.exposition.block import Aliases, Block, Filled, Layout
 from perfloop.exposition.text import Label, Samples
 from perfloop.model import Family
 from perfloop.protocols import Piece
@@ -56,6 +56,8 @@ class Part(NamedTuple):
 
 Survey = Callable[[Rows], Iterable[Part]]
 Tokens = Sequence[bytes]
+# It stands behind all tokens of the text, for what has no place in it.
+_ONE, _PLACE_OF_ONE = b"1", -1
 
 
 class Table:
@@ -76,27 +78,27 @@ class Table:
         self._surveys, self._name_column, self._aliases = surveys, name_column, aliases
         self._may_be_empty = may_be_empty
         self._blanks = bytes.maketrans(separators, b" " * len(separators)) if separators else None
-        self._parts: list[tuple[Part, Callable[[Tokens], tuple[bytes, ...]], Block]] = []
         self._count = -1
         self._names: tuple[bytes, ...] = ()
-        self._pick_names = picker(())
+        self._pick_names = self._pick = picker(())
+        # From where to where, and by how much.
+        self._multiplied: list[tuple[int, int, int]] = []
+        self._layout = Layout((), ())
 
-    def render(self, text: bytes) -> list[Piece]:
+    def render(self, text: bytes) -> tuple[Piece, ...]:
         """Return the lines of each family. Raises Garbled where a number should stand and does not."""
         if self._blanks:
             text = text.translate(self._blanks)
         tokens = text.split()
         if len(tokens) != self._count or self._pick_names(tokens) != self._names:
             self._survey(text, tokens)
-        samples: list[Piece] = []
-        for part, pick, block in self._parts:
-            values = pick(tokens) if part.places else (b"1",) * len(part.label_sets)
-            if part.factor != 1:
-                values = multiplied(values, part.factor)
-            elif values and not b"".join(values).isdigit():
-                raise Garbled(f"{part.families[0].name}: not all values are numbers")
-            samples += block.render_tokens(part.label_sets, values)
-        return samples
+        tokens.append(_ONE)
+        values = self._pick(tokens)
+        for start, end, factor in self._multiplied:
+            values = values[:start] + multiplied(values[start:end], factor) + values[end:]
+        if values and not b"".join(values).isdigit():
+            raise Garbled(f"not all of {[value for value in values if not value.isdigit()][:3]} are numbers")
+        return (Filled(self._layout, values),) if values else ()
 
     def _survey(self, text: bytes, tokens: Tokens) -> None:
         self._count = -1
@@ -104,10 +106,20 @@ class Table:
         parts = [part for survey in self._surveys for part in survey(rows) if part.families]
         if not self._may_be_empty and not any(part.places for part in parts):
             raise Garbled("nothing in it is known")
-        self._parts = [
-            (part, picker(part.places), Block(part.families, exponents=part.exponents, aliases=self._aliases))
-            for part in parts
-        ]
+        families: list[Family] = []
+        lines: list[list[bytes]] = []
+        places: list[int] = []
+        self._multiplied = []
+        for part in parts:
+            block = Block(part.families, exponents=part.exponents, aliases=self._aliases)
+            families += block.families
+            lines += block.lines(part.label_sets)
+            start, size = len(places), len(part.label_sets)
+            own = tuple(part.places) or (_PLACE_OF_ONE,) * size * len(part.families)
+            places += block.with_copies(own, size)
+            if part.factor != 1:
+                self._multiplied.append((start, len(places), part.factor))
+        self._layout, self._pick = Layout(families, lines), picker(places)
         column = self._name_column
         self._pick_names = picker([row.start + column for row in rows if len(row.fields) > column])
         self._count, self._names = len(tokens), self._pick_names(tokens)
@@ -160,10 +172,10 @@ def multiplied(values: Sequence[bytes], factor: int) -> tuple[bytes, ...]:
     try:
         # As JSON they are read and written in half the time that int() and % take.
         numbers = _read_json(b"[%b]" % b",".join(values))
-        written = msgspec.json.encode([number * factor for number in numbers])
+        written = msgspec.json.encode(list(map(factor.__mul__, numbers)))
     except (msgspec.DecodeError, OverflowError) as error:
         raise Garbled("not all values are numbers") from error
-    return tuple(written[1:-1].split(b",")) if numbers else ()
+    return tuple(written[1:-1].split(b",")) if values else ()
 
 
 _read_json = msgspec.json.Decoder(list[int]).decode

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Sequence
 from enum import Enum
 from queue import SimpleQueue
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from perfloop.collectors.cap import MAX_SERIES, capped
 from perfloop.errors import PerfloopError
@@ -27,7 +28,7 @@ class Order(Enum):
     STOP = "stop"
 
 
-class Delivery(NamedTuple):
+class Delivery(Struct, frozen=True):
     """What one run brought, and how long it took."""
 
     samples: Sequence[Piece]
@@ -46,9 +47,10 @@ class Watch:
         self, source: Collector, *, budget_seconds: float = BUDGET_SECONDS, max_series: int = MAX_SERIES
     ) -> None:
         self.source, self.budget_seconds, self.max_series = source, budget_seconds, max_series
-        self.running, self.trusted, self.success, self.seconds = False, True, False, 0.0
-        self.started_at = 0.0
-        self.samples: Sequence[Piece] = ()
+        self.labels = (source.name, source.component)
+        self.running, self.trusted, self.started_at = False, True, 0.0
+        # What the last run brought; to be asked in the thread that ran.
+        self.delivery = Delivery((), success=False, seconds=0.0)
         # Unix seconds as a token; nothing before the first success.
         self.succeeded_at = b""
         self.dropped = 0
@@ -61,11 +63,6 @@ class Watch:
         if source.may_hang:
             name = f"{source.name} {source.component}".strip()
             threading.Thread(target=self._work, name=name, daemon=True).start()
-
-    @property
-    def delivery(self) -> Delivery:
-        """What the last run brought; to be asked in the thread that ran."""
-        return Delivery(self.samples, self.success, self.seconds)
 
     def start(self) -> None:
         """Begin a run in the thread, which calls `finished`. Must not be called while one is running."""
@@ -99,8 +96,7 @@ class Watch:
         """Log when a source fails, why as soon as that is known, and when it recovers: not each scrape in between."""
         fields = {"collector": self.source.name, "component": self.source.component}
         if problem is None:
-            if self._told is not None:
-                logger.info("collector recovered", extra=fields)
+            logger.info("collector recovered", extra=fields)
             self._told = None
         elif self._reason_is_unknown and problem != self._told:
             logger.warning("collector failed", extra={**fields, "reason": problem})
@@ -114,14 +110,14 @@ class Watch:
 
     def _run(self) -> None:
         samples, problem = self._collect()
-        self.seconds = time.monotonic() - self.started_at
-        punctual = self.seconds <= self.budget_seconds
-        self.samples, self.success = samples, problem is None
-        self.trusted = self.success and (punctual or self._forgiving)
-        self._forgiving = self.success and punctual
-        if self.success:
+        success, seconds = problem is None, time.monotonic() - self.started_at
+        self.delivery = Delivery(samples, success, seconds)
+        punctual = seconds <= self.budget_seconds
+        self.trusted = success and (punctual or self._forgiving)
+        self._forgiving = success and punctual
+        if success:
             self.succeeded_at = b"%.3f" % time.time()
-        if punctual or problem is not None:
+        if problem is not None or (punctual and self._told is not None):
             self._note(problem)
 
     def _collect(self) -> tuple[Sequence[Piece], str | None]:

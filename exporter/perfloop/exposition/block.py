@@ -14,14 +14,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
+from typing import TypeVar
+
+from msgspec import Struct
 
 from perfloop.exposition.text import Label, header, openmetrics_header, series
 from perfloop.model import Alias, Family
+from perfloop.protocols import Sheet
 
 Aliases = Mapping[Family, Alias]
 
+T = TypeVar("T")
+
+_NO_LABELS: list[tuple[Label, ...]] = [()]
 # Stands between the families of a template. UTF-8 never holds this byte, so no label value can.
 _END_OF_FAMILY = b"\xff"
+
+
+class Layout:
+    """Families and the templates of their lines; that of whole pages, with the headers, is made when asked for."""
+
+    def __init__(self, families: Iterable[Family], lines: Sequence[Sequence[bytes]]) -> None:
+        self.families = tuple(families)
+        self.series = max(map(len, lines), default=0)
+        self.bare = _END_OF_FAMILY.join(map(b"".join, lines))
+        self.whole: Mapping[bool, bytes] = _Whole(self.families, self.bare)
+
+
+class _Whole(dict[bool, bytes]):
+    """By whether it is for OpenMetrics: the template that has the headers, too."""
+
+    def __init__(self, families: Sequence[Family], bare: bytes) -> None:
+        self._families, self._bare = families, bare
+
+    def __missing__(self, openmetrics: bool) -> bytes:  # noqa: FBT001 - it is a key
+        head = openmetrics_header if openmetrics else header
+        parts = zip(self._families, self._bare.split(_END_OF_FAMILY), strict=True)
+        # Families without a sample have no header.
+        template = self[openmetrics] = b"".join(_literal(head(family)) + lines for family, lines in parts if lines)
+        return template
+
+
+class Filled(Struct, frozen=True, gc=False):
+    """A layout and the tokens that fit it: a Sheet."""
+
+    layout: Layout
+    tokens: tuple[bytes, ...]
+
+
+def pairs(sheet: Sheet) -> Iterator[tuple[Family, bytes]]:
+    """Return the lines of each family of a sheet, without headers."""
+    return zip(sheet.layout.families, (sheet.layout.bare % sheet.tokens).split(_END_OF_FAMILY), strict=True)
 
 
 class Block:
@@ -47,30 +90,40 @@ class Block:
         self._copied = [i for i, family in enumerate(families) if family in aliases]
         self._names += [aliases[families[i]] for i in self._copied]
         self._sources += [families[i] for i in self._copied]
-        self._families = tuple(alias.family for alias in self._names)
+        # The same object for all layouts, see Layout in protocols.py.
+        self.families = tuple(alias.family for alias in self._names)
         # One value, swapped as a whole: a late collection and the scrape that gave it up may render at the same time.
-        self._layout = Layout(self._families, (), (), [[] for _ in self._families])
+        self._last: tuple[Sequence[Sequence[Label]], tuple[int, ...], Layout] = ([], (), self.layout([]))
 
-    def render(self, label_sets: Sequence[Sequence[Label]], rows: Iterable[Sequence[bytes]]) -> tuple[Rows]:
+    def render(self, label_sets: Sequence[Sequence[Label]], rows: Iterable[Sequence[bytes]]) -> tuple[Sheet]:
         """Return the samples; `rows` holds one row per label set, with one token per family."""
         return self.render_tokens(label_sets, tuple(chain.from_iterable(zip(*rows, strict=True))))
 
-    def render_row(self, row: Sequence[bytes]) -> tuple[Rows]:
+    def render_row(self, row: Sequence[bytes]) -> tuple[Sheet]:
         """Return the samples of families that have the fixed labels only."""
-        return self.render_tokens([()], tuple(row))
+        return self.render_tokens(_NO_LABELS, tuple(row))
 
-    def render_tokens(self, label_sets: Sequence[Sequence[Label]], tokens: tuple[bytes, ...]) -> tuple[Rows]:
+    def render_tokens(self, label_sets: Sequence[Sequence[Label]], tokens: tuple[bytes, ...]) -> tuple[Sheet]:
         """Do the same with tokens that are in order already: family after family, row after row in each."""
         if self._copied:
-            size = len(label_sets)
-            tokens += tuple(chain.from_iterable(tokens[i * size : (i + 1) * size] for i in self._copied))
-        absent = tuple(i for i, token in enumerate(tokens) if not token) if b"" in tokens else ()
-        layout = self._layout
-        if absent != layout.absent or label_sets != layout.label_sets:
-            layout = self._layout = Layout(self._families, list(label_sets), absent, self._lines(label_sets, absent))
-        return (Rows(layout, tuple(filter(None, tokens)) if absent else tokens),)
+            tokens = self.with_copies(tokens, len(label_sets))
+        absent = () if all(tokens) else tuple([i for i, token in enumerate(tokens) if not token])
+        last_labels, last_absent, layout = self._last
+        if absent != last_absent or label_sets != last_labels:
+            layout = self.layout(label_sets, absent=absent)
+            self._last = (list(label_sets), absent, layout)
+        return (Filled(layout, tuple(filter(None, tokens)) if absent else tokens),)
 
-    def _lines(self, label_sets: Sequence[Sequence[Label]], absent: Sequence[int]) -> list[list[bytes]]:
+    def with_copies(self, tokens: tuple[T, ...], size: int) -> tuple[T, ...]:
+        """Return what stands for our families, `size` for each, and then the same again for their aliases."""
+        return tokens + tuple(chain.from_iterable(tokens[i * size : (i + 1) * size] for i in self._copied))
+
+    def layout(self, label_sets: Sequence[Sequence[Label]], *, absent: Sequence[int] = ()) -> Layout:
+        """Return the templates for these label sets, without the lines of those tokens that are not there."""
+        return Layout(self.families, self.lines(label_sets, absent=absent))
+
+    def lines(self, label_sets: Sequence[Sequence[Label]], *, absent: Sequence[int] = ()) -> list[list[bytes]]:
+        """Return the templates of each family's lines."""
         lines = [
             [self._line(alias, source, labels) for labels in label_sets]
             for alias, source in zip(self._names, self._sources, strict=True)
@@ -86,49 +139,6 @@ class Block:
         values = [ours[renamed.get(label, label)] for label in family.labels]
         value = f" %be{exponent}\n" if exponent else " %b\n"
         return _literal(series(family.name, family.labels, values)) + value.encode()
-
-
-class Layout:
-    """The templates for one choice of label sets and absent values; those of whole pages are made when asked for."""
-
-    def __init__(
-        self,
-        families: tuple[Family, ...],
-        label_sets: Sequence[Sequence[Label]],
-        absent: tuple[int, ...],
-        lines: Sequence[Sequence[bytes]],
-    ) -> None:
-        self.families, self.label_sets, self.absent = families, label_sets, absent
-        self.bare = _END_OF_FAMILY.join(map(b"".join, lines))
-        self._whole: dict[bool, bytes] = {}
-
-    def whole(self, *, openmetrics: bool) -> bytes:
-        """Return the template that has the headers, too, but not those of families without a sample."""
-        template = self._whole.get(openmetrics)
-        if template is None:
-            head = openmetrics_header if openmetrics else header
-            parts = zip(self.families, self.bare.split(_END_OF_FAMILY), strict=True)
-            template = b"".join(_literal(head(family)) + lines for family, lines in parts if lines)
-            self._whole[openmetrics] = template
-        return template
-
-
-class Rows:
-    """Tokens and the layout that they fit: a Sheet."""
-
-    __slots__ = ("_layout", "_tokens", "families", "series")
-
-    def __init__(self, layout: Layout, tokens: tuple[bytes, ...]) -> None:
-        self._layout, self._tokens = layout, tokens
-        self.families, self.series = layout.families, len(layout.label_sets)
-
-    def page(self, *, openmetrics: bool) -> bytes:
-        """Return all lines, with the headers."""
-        return self._layout.whole(openmetrics=openmetrics) % self._tokens
-
-    def pairs(self) -> Iterator[tuple[Family, bytes]]:
-        """Return the lines of each family, without its header."""
-        return zip(self.families, (self._layout.bare % self._tokens).split(_END_OF_FAMILY), strict=True)
 
 
 def _literal(text: bytes) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Callable, Mapping
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
@@ -48,8 +48,13 @@ class Request(Struct, frozen=True, kw_only=True):
     @property
     def accepts_gzip(self) -> bool:
         """Whether the client takes gzip (q=0 means that it does not)."""
-        offers = dict(map(_offer, self.headers.get("accept-encoding", "").lower().split(",")))
-        return offers.get("gzip", offers.get("*", False))
+        return _accepts_gzip(self.headers.get("accept-encoding", ""))
+
+
+@lru_cache(maxsize=32)
+def _accepts_gzip(accepted: str) -> bool:
+    offers = dict(map(_offer, accepted.lower().split(",")))
+    return offers.get("gzip", offers.get("*", False))
 
 
 def _offer(text: str) -> tuple[str, bool]:
@@ -70,7 +75,7 @@ class Response(Struct, frozen=True, kw_only=True):
         status, connection = self.status, "keep-alive" if keep_alive else "close"
         lines = "".join([f"{name}: {value}\r\n" for name, value in self.headers + headers])
         return (
-            f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: {self.content_type}\r\n"
+            f"HTTP/1.1 {int(status)} {status.phrase}\r\nContent-Type: {self.content_type}\r\n"
             f"Content-Length: {len(self.body)}\r\n{lines}Connection: {connection}\r\n\r\n"
         ).encode("latin-1")
 

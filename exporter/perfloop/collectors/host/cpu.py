@@ -38,19 +38,16 @@ FAMILIES = (CPU_SECONDS, GUEST_SECONDS, *COUNTS.values(), *SCHEDULE)
 
 
 class StatFile:
-    """/proc/stat: a table of CPUs, a line of thousands of interrupts that is cut out, and keys with values."""
+    """/proc/stat: a table of CPUs, a line of thousands of interrupts that is cut short, and keys with values."""
 
     def __init__(self, file: KernelFile, *, aliases: Aliases | None = None) -> None:
-        self._file = file
-        self._cpus = Table([survey_cpus], aliases=aliases)
-        self._counts = Table([keyed(COUNTS)], aliases=aliases)
+        self._file, self._table = file, Table([survey_cpus, keyed(COUNTS)], aliases=aliases)
 
     def read(self) -> Samples:
         """Read the file. Raises OSError and Garbled."""
         cpus, _, rest = self._file.read().partition(b"\nintr ")
         interrupts, _, counts = rest.partition(b"\n")
-        first = b"intr " + interrupts.partition(b" ")[0] + b"\n"
-        return [*self._cpus.render(cpus), *self._counts.render(first + counts)]
+        return self._table.render(b"%b\nintr %b\n%b" % (cpus, interrupts.partition(b" ")[0], counts))
 
     def close(self) -> None:
         """Close the file."""
