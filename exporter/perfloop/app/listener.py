@@ -12,12 +12,16 @@ from perfloop.exposition.server import BACKLOG
 
 # systemd's file descriptors begin here, see sd_listen_fds(3).
 _FIRST_INHERITED = 3
+_MAX_PORT = 65535
 
 
 def listen(address: str) -> socket.socket:
     """Listen on HOST:PORT, or on :PORT for all addresses. Raises StackFailed with the system's reason."""
     try:
         host, port = split_address(address)
+        if port > _MAX_PORT:
+            # The system would take the lowest 16 bits of it.
+            raise ValueError(f"there is no port {port}")
         if not host:
             return _listen_everywhere(port)
         # As bytes, as the codec for names in other scripts is a megabyte.
