@@ -18,10 +18,7 @@ _MAX_PORT = 65535
 def listen(address: str) -> socket.socket:
     """Listen on HOST:PORT, or on :PORT for all addresses. Raises StackFailed with the system's reason."""
     try:
-        host, port = split_address(address)
-        if port > _MAX_PORT:
-            # The system would take the lowest 16 bits of it.
-            raise ValueError(f"there is no port {port}")
+        host, port = _split(address)
         if not host:
             return _listen_everywhere(port)
         # As bytes, as the codec for names in other scripts is a megabyte.
@@ -72,6 +69,14 @@ def name_of(listener: socket.socket) -> str:
         return str(listener.getsockname())
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, port = split_address(address)
+    if port > _MAX_PORT:
+        # The system would take the lowest 16 bits of it.
+        raise ValueError(f"there is no port {port}")
+    return host, port
 
 
 def _listen_everywhere(port: int) -> socket.socket:
