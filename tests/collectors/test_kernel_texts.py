@@ -8,9 +8,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from perfloop.collectors.cap import capped
 from perfloop.collectors.compat import node
 from perfloop.collectors.filesystem import FilesystemCollector
 from perfloop.collectors.host.family import gauge
+from perfloop.collectors.host.memory import survey_memory
 from perfloop.collectors.host.mounts import parse
 from perfloop.collectors.kernel import KernelFile
 from perfloop.collectors.system import SystemCollector
@@ -40,8 +42,8 @@ def test_a_broken_file_never_damages_the_page(tmp_path: Path, *, name: str, cont
     page = page_of(collector.collect())
 
     collector.close()
-    source = name.removeprefix("proc/sys/fs/").removesuffix("/cpu")
-    good = {"stat", "meminfo", "vmstat", "diskstats", "loadavg", "pressure", "file-nr", "schedstat"} - {source}
+    source = name.removeprefix("proc/sys/fs/")
+    good = {"stat", "meminfo", "vmstat", "diskstats", "loadavg", "pressure/cpu", "file-nr", "schedstat"} - {source}
     for other in good:
         assert page.value("perfloop_system_source_success", source=other) == 1
 
@@ -98,7 +100,7 @@ def test_a_word_where_a_number_should_stand_is_garbled_until_a_number_is_there_a
     table = Table([survey])
     table.render(b"a 1\n")
 
-    with pytest.raises(Garbled, match="many"):
+    with pytest.raises(Garbled, match="perfloop_system_number"):
         table.render(b"a many\n")
 
     assert render_page(table.render(b"a 2\n")).endswith(b" 2\n")
@@ -133,3 +135,55 @@ def test_keys_that_are_missing_have_no_sample() -> None:
     page = page_of(Table([keyed({b"a": gauge("a", "A."), b"b": gauge("b", "B.")})]).render(b"a 1\n"))
 
     assert page.names() == {"perfloop_system_a"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(b"MemTotal: 1,2 kB\nMemFree: 5 kB\n", id="two numbers in one"),
+        pytest.param(b"MemTotal: 007 kB\n", id="zeroes in front"),
+        pytest.param(b"MemTotal: -5 kB\n", id="below zero"),
+    ],
+)
+def test_what_is_no_whole_number_is_not_multiplied(text: bytes) -> None:
+    with pytest.raises(Garbled):
+        Table([survey_memory]).render(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("cpu 1 1 1 1 1 1 1 1\ncpu0 1 1 1 1 1 1 1 1\n", id="no counts"),
+        pytest.param("intr 5\nctxt 1\nbtime 2\nprocesses 3\nprocs_running 4\nprocs_blocked 5\n", id="no CPUs"),
+    ],
+)
+def test_half_of_a_file_is_not_taken_for_all_of_it(tmp_path: Path, text: str) -> None:
+    host = small_host(tmp_path)
+    host.write("stat", text)
+    collector = SystemCollector(host.paths)
+
+    page = page_of(collector.collect())
+
+    collector.close()
+    assert page.value("perfloop_system_source_success", source="stat") == 0
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(Part([NUMBER], [("a",)], [0, 1]), id="more places than series"),
+        pytest.param(Part([NUMBER], [("a",), ("b",)], [0]), id="fewer places than series"),
+        pytest.param(Part([NUMBER], [("a",)], [2]), id="a place behind the end"),
+    ],
+)
+def test_a_survey_that_is_wrong_shows_nothing(part: Part) -> None:
+    with pytest.raises(Garbled, match="do not stand where they should"):
+        Table([lambda _: [part]]).render(b"1 2\n")
+
+
+def test_a_family_in_two_parts_counts_once_for_its_bound() -> None:
+    table = Table([lambda _: [Part([NUMBER], [("a",), ("b",)], [0, 1]), Part([NUMBER], [("c",)], [2])]])
+
+    _, dropped = capped(list(table.render(b"1 2 3\n")), max_series=2)
+
+    assert dropped == 1

@@ -183,8 +183,7 @@ def test_what_the_kernel_does_not_say_has_no_sample(recorded_host: RecordedHost)
     assert page.labels("perfloop_system_pressure_waiting_seconds_total", "resource") == {"cpu"}
     assert "perfloop_system_pressure_stalled_seconds_total" not in page.names()
     assert "perfloop_system_disk_discards_total" not in page.names()
-    (recorded_host.paths.procfs / "pressure" / "cpu").unlink()
-    assert "pressure" not in read(recorded_host).labels("perfloop_system_source_success", "source")
+    assert "pressure/io" not in page.labels("perfloop_system_source_success", "source")
 
 
 def test_a_line_of_meminfo_that_only_a_later_kernel_has_is_shown(recorded_host: RecordedHost) -> None:
@@ -308,7 +307,7 @@ def test_a_source_that_nobody_wants_is_not_read(recorded_host: RecordedHost) -> 
 
     page = page_of(collector.collect())
 
-    assert not page.labels("perfloop_system_source_success", "source") & {"pressure", "vmstat"}
+    assert not page.labels("perfloop_system_source_success", "source") & {"pressure/cpu", "vmstat"}
     assert not [name for name in page.names() if "pressure" in name or "faults" in name]
     collector.close()
 

@@ -148,18 +148,13 @@ class Exporter:
         ]
         kept = [next((watch for old, watch in self._watches if old == recipe), None) for recipe in recipes]
         with ExitStack() as undo:
-            sources, watches = [], []
+            watches = []
             for recipe, running in zip(recipes, kept, strict=True):
-                source = running.source if running else recipe.make()
-                sources.append(source)
-                if running is None:
-                    undo.callback(source.close)
-            check_unique(sources)
-            for source, running in zip(sources, kept, strict=True):
-                watch = running or Watch(source)
+                watch = running or Watch(recipe.make())
                 watches.append(watch)
                 if running is None:
                     undo.callback(watch.stop)
+            check_unique([watch.source for watch in watches])
             self._extras.replace(config.collectors)
             # From here on nothing fails.
             undo.pop_all()

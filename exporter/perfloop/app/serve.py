@@ -43,9 +43,14 @@ def serve(command: Command) -> None:
     from perfloop.config.apart import read_apart  # noqa: PLC0415
 
     logs.configure(command.log_level, command.log_format)
+    # What asks for a reload before there is an exporter is not forgotten.
+    early: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: early.append(number))
     file, options = command.config_file, command.options
     exporter = Exporter(file, base=file.resolve().parent, environ=os.environ, options=options, read_file=read_apart)
     signal.signal(signal.SIGHUP, lambda *_: exporter.reload())
+    if early:
+        exporter.reload()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: exporter.stop())
     # What is there now stays: the collector of garbage need not look at it again and again.

@@ -29,8 +29,8 @@ class NetworkCollector:
         aliases: Aliases | None = None,
         surveys: Mapping[str, Sequence[Survey]] | None = None,
     ) -> None:
-        own = (devices.survey_devices, *(surveys or {}).get("dev", ()))
-        table = Table(own, separators=b":", may_be_empty=True, aliases=aliases)
+        more = (surveys or {}).get("dev", ())
+        table = Table([devices.survey_devices], more=more, separators=b":", may_be_empty=True, aliases=aliases)
         self._devices = TableFile(KernelFile(net_folder(paths.procfs) / "dev"), table)
 
     def collect(self) -> Samples:

@@ -69,8 +69,8 @@ class SocketsCollector:
 
 
 def _tables(paths: Paths, *, aliases: Aliases | None, surveys: Surveys) -> dict[str, Source]:
-    def table(name: str, *own: Survey, keys: Sequence[bytes] = ()) -> Source:
-        surveyed = Table([*own, *surveys.get(name, ())], aliases=aliases)
+    def table(name: str, own: Survey, *more: Survey, keys: Sequence[bytes] = ()) -> Source:
+        surveyed = Table([own], more=(*more, *surveys.get(name, ())), aliases=aliases)
         return TableFile(KernelFile(net_folder(paths.procfs) / name), surveyed, keys=keys)
 
     sockets_and_pages = (

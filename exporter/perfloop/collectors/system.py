@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 from perfloop.collectors.host import cpu, disks, identity, load, memory, timex
@@ -56,7 +57,7 @@ class SystemCollector:
             logger.warning("nothing to read; psutil is asked instead", extra={"path": str(paths.procfs)})
             make = _portable_sources
         sources = make(paths, aliases=aliases, surveys=surveys or {})
-        read = {name: source for name, source in sources.items() if name not in without}
+        read = {name: source for name, source in sources.items() if name.partition("/")[0] not in without}
         self._sources = Sources(read, success=SUCCESS, aliases=aliases)
 
     def collect(self) -> Samples:
@@ -77,22 +78,27 @@ def _kernel_sources(
 ) -> dict[str, Source]:
     proc, root = paths.procfs, paths.rootfs
 
-    def table(name: str, survey: Survey, *, name_column: int = 0, keys: Sequence[bytes] = ()) -> Source:
+    def table(
+        name: str, survey: Survey, *, name_column: int = 0, separators: bytes = b"", keys: Sequence[bytes] = ()
+    ) -> Source:
         surveyed = Table(
-            [survey, *surveys.get(name, ())],
+            [survey],
+            more=surveys.get(name, ()),
             name_column=name_column,
+            separators=separators,
             may_be_empty=name == "diskstats",
             aliases=aliases,
         )
         return TableFile(KernelFile(proc / name), surveyed, keys=keys)
 
+    pressure = partial(table, separators=b"=")
     return {
         "stat": cpu.StatFile(KernelFile(proc / "stat"), aliases=aliases),
         "meminfo": table("meminfo", memory.survey_memory),
         "vmstat": table("vmstat", memory.survey_paging, keys=memory.PAGING_KEYS),
         "diskstats": table("diskstats", disks.survey_disks(root / "run" / "udev" / "data"), name_column=2),
         "loadavg": load.LoadFile(KernelFile(proc / "loadavg"), aliases=aliases),
-        "pressure": load.PressureFiles(proc / "pressure", surveys=surveys.get("pressure", ()), aliases=aliases),
+        **{f"pressure/{name}": pressure(f"pressure/{name}", load.survey_pressure(name)) for name in load.RESOURCES},
         "file-nr": table("sys/fs/file-nr", load.survey_files, name_column=3),
         "schedstat": table("schedstat", cpu.survey_schedstat),
         "uname": identity.Uname(KernelFile(proc / "sys" / "kernel" / "domainname"), aliases=aliases),

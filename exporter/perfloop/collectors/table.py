@@ -13,6 +13,7 @@ goes away changes the names, and is right at the same reading.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
@@ -63,20 +64,22 @@ _ONE, _PLACE_OF_ONE = b"1", -1
 class Table:
     """Renders texts of one layout. `separators` are bytes that part fields besides blanks.
 
-    The first token of each line, or the one in `name_column`, is its name. Only what `may_be_empty` may have no values.
+    The first token of each line, or the one in `name_column`, is its name. Each of `surveys` must find something,
+    unless the text `may_be_empty`; those of `more` need not.
     """
 
     def __init__(
         self,
         surveys: Sequence[Survey],
         *,
+        more: Sequence[Survey] = (),
         name_column: int = 0,
         separators: bytes = b"",
         may_be_empty: bool = False,
         aliases: Aliases | None = None,
     ) -> None:
-        self._surveys, self._name_column, self._aliases = surveys, name_column, aliases
-        self._may_be_empty = may_be_empty
+        self._surveys, self._more, self._may_be_empty = surveys, more, may_be_empty
+        self._name_column, self._aliases = name_column, aliases
         self._blanks = bytes.maketrans(separators, b" " * len(separators)) if separators else None
         self._count = -1
         self._names: tuple[bytes, ...] = ()
@@ -84,6 +87,8 @@ class Table:
         # From where to where, and by how much.
         self._multiplied: list[tuple[int, int, int]] = []
         self._layout = Layout((), ())
+        # Of each value, the family that it belongs to.
+        self._owners: list[Family] = []
 
     def render(self, text: bytes) -> tuple[Piece, ...]:
         """Return the lines of each family. Raises Garbled where a number should stand and does not."""
@@ -94,18 +99,20 @@ class Table:
             self._survey(text, tokens)
         tokens.append(_ONE)
         values = self._pick(tokens)
+        if values and not b"".join(values).isdigit():
+            found = next(i for i, value in enumerate(values) if not value.isdigit())
+            raise Garbled(f"{self._owners[found].name}: {values[found]!r} is not a number")
         for start, end, factor in self._multiplied:
             values = values[:start] + multiplied(values[start:end], factor) + values[end:]
-        if values and not b"".join(values).isdigit():
-            raise Garbled(f"not all of {[value for value in values if not value.isdigit()][:3]} are numbers")
         return (Filled(self._layout, values),) if values else ()
 
     def _survey(self, text: bytes, tokens: Tokens) -> None:
         self._count = -1
         rows = list(rows_of(text))
-        parts = [part for survey in self._surveys for part in survey(rows) if part.families]
-        if not self._may_be_empty and not any(part.places for part in parts):
-            raise Garbled("nothing in it is known")
+        own = [[part for part in survey(rows) if part.families] for survey in self._surveys]
+        if not self._may_be_empty and not all(any(part.places for part in found) for found in own):
+            raise Garbled("what should be in it is not")
+        parts = [*chain.from_iterable(own), *(part for survey in self._more for part in survey(rows) if part.families)]
         families: list[Family] = []
         lines: list[list[bytes]] = []
         places: list[int] = []
@@ -115,11 +122,15 @@ class Table:
             families += block.families
             lines += block.lines(part.label_sets)
             start, size = len(places), len(part.label_sets)
-            own = tuple(part.places) or (_PLACE_OF_ONE,) * size * len(part.families)
-            places += block.with_copies(own, size)
+            needed = size * len(part.families)
+            found = tuple(part.places) or (_PLACE_OF_ONE,) * needed
+            if len(found) != needed or max(found, default=0) >= len(tokens):
+                raise Garbled(f"{part.families[0].name}: its values do not stand where they should")
+            places += block.with_copies(found, size)
             if part.factor != 1:
                 self._multiplied.append((start, len(places), part.factor))
         self._layout, self._pick = Layout(families, lines), picker(places)
+        self._owners = [family for family, each in zip(families, lines, strict=True) for _ in each]
         column = self._name_column
         self._pick_names = picker([row.start + column for row in rows if len(row.fields) > column])
         self._count, self._names = len(tokens), self._pick_names(tokens)

@@ -119,8 +119,9 @@ class TextfileCollector:
         return ()
 
     def close(self) -> None:
-        """Give the names of the families back."""
-        self._names.written = frozenset()
+        """Give the names of the families back, unless another collector has them by now."""
+        if self._names.written is self._merged.names:
+            self._names.written = frozenset()
 
     def _as_node_exporter(self, entries: list[Entry], rows: list[tuple[bytes, ...]], *, complete: bool) -> Samples:
         if self._compat is None:

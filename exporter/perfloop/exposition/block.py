@@ -12,6 +12,7 @@ headers and all, if no other block has the same families.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TypeVar
@@ -36,7 +37,10 @@ class Layout:
 
     def __init__(self, families: Iterable[Family], lines: Sequence[Sequence[bytes]]) -> None:
         self.families = tuple(families)
-        self.series = max(map(len, lines), default=0)
+        counts = Counter[str]()
+        for family, each in zip(self.families, lines, strict=True):
+            counts[family.name] += len(each)
+        self.series = max(counts.values(), default=0)
         self.bare = _END_OF_FAMILY.join(map(b"".join, lines))
         self.whole: Mapping[bool, bytes] = _Whole(self.families, self.bare)
 

@@ -9,7 +9,6 @@ from perfloop.collectors import filesystem
 from perfloop.collectors.compat.node_alias import named, only_theirs, theirs
 from perfloop.collectors.host import cpu, disks, identity, load, memory, timex
 from perfloop.collectors.table import Part, Rows, Survey, keyed
-from perfloop.exposition.text import Label
 from perfloop.model import Alias, Family, MetricType
 
 _NOT_IN_A_NAME = re.compile(r"[()]")
@@ -98,21 +97,21 @@ def _survey_discarded(rows: Rows) -> Iterator[Part]:
     yield Part([_DISCARDED], [(row.fields[2],) for row in found], [row.start + 16 for row in found])
 
 
-_PRESSURE: Mapping[tuple[Family, Label], Family] = {
-    (family, resource.encode()): only_theirs(
-        f"pressure_{resource}_{how}_seconds_total", MetricType.COUNTER, f"/proc/pressure/{resource}"
-    )
-    for family, how in ((load.WAITING_SECONDS, "waiting"), (load.STALLED_SECONDS, "stalled"))
-    for resource in load.RESOURCES
-}
+def _survey_pressure(resource: str) -> Survey:
+    """Return the survey of what has our label `resource` in its name."""
+    names = {
+        family: only_theirs(
+            f"pressure_{resource}_{how}_seconds_total", MetricType.COUNTER, f"/proc/pressure/{resource}"
+        )
+        for family, how in ((load.WAITING_SECONDS, "waiting"), (load.STALLED_SECONDS, "stalled"))
+    }
 
+    def survey(rows: Rows) -> Iterator[Part]:
+        for part in load.survey_pressure(resource)(rows):
+            families = [names[family] for family in part.families]
+            yield Part(families, [()], part.places, exponents=dict.fromkeys(families, -6))
 
-def _survey_pressure(rows: Rows) -> Iterator[Part]:
-    """Find what has our label `resource` in its name."""
-    for part in load.survey_pressure(rows):
-        for (resource,), place in zip(part.label_sets, part.places, strict=True):
-            family = _PRESSURE[part.families[0], resource]
-            yield Part([family], [()], [place], exponents={family: -6})
+    return survey
 
 
 # What has another unit, or another cut, there: by the source that it is read from.
@@ -126,5 +125,5 @@ SURVEYS: Mapping[str, tuple[Survey, ...]] = {
             }
         ),
     ),
-    "pressure": (_survey_pressure,),
+    **{f"pressure/{resource}": (_survey_pressure(resource),) for resource in load.RESOURCES},
 }

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 from perfloop.collectors.host.family import counter, gauge
 from perfloop.collectors.kernel import KernelFile
-from perfloop.collectors.table import Garbled, Part, Rows, Survey, Table
+from perfloop.collectors.table import Garbled, Part, Rows, Survey
 from perfloop.exposition.block import Aliases, Block
 from perfloop.exposition.text import Samples
 
@@ -49,40 +48,16 @@ class LoadFile:
         self._file.close()
 
 
-class PressureFiles:
-    """/proc/pressure: a file for each resource, read as one table with a line for each."""
+def survey_pressure(resource: str) -> Survey:
+    """Return the survey of one file of /proc/pressure; `full` has no meaning for the CPUs of a whole host."""
+    shown = {b"some": WAITING_SECONDS} if resource == "cpu" else {b"some": WAITING_SECONDS, b"full": STALLED_SECONDS}
 
-    def __init__(self, folder: Path, *, surveys: Sequence[Survey] = (), aliases: Aliases | None = None) -> None:
-        self._files = [(resource.encode(), KernelFile(folder / resource)) for resource in RESOURCES]
-        self._table = Table([survey_pressure, *surveys], separators=b"=", aliases=aliases)
+    def survey(rows: Rows) -> Iterator[Part]:
+        places = {row.fields[0]: row.start + _TOTAL_COLUMN for row in rows if len(row.fields) > _TOTAL_COLUMN}
+        there = {family: places[key] for key, family in shown.items() if key in places}
+        yield Part(list(there), [(resource,)], list(there.values()), exponents=dict.fromkeys(there, -6))
 
-    def read(self) -> Samples:
-        """Read the files that there are. Raises OSError, also if there are none, and Garbled."""
-        lines, missing = [], None
-        for resource, file in self._files:
-            try:
-                lines.append(b"%b %b" % (resource, file.read().replace(b"\n", b" ")))
-            except FileNotFoundError as error:
-                missing = error
-        if missing and not lines:
-            raise missing
-        return self._table.render(b"\n".join(lines))
-
-    def close(self) -> None:
-        """Close the files."""
-        for _, file in self._files:
-            file.close()
-
-
-def survey_pressure(rows: Rows) -> Iterator[Part]:
-    """Find the totals of each resource; `full` has no meaning for the CPUs of a whole host."""
-    for key, family in (b"some", WAITING_SECONDS), (b"full", STALLED_SECONDS):
-        places = {
-            row.fields[0]: row.start + row.fields.index(key) + _TOTAL_COLUMN
-            for row in rows
-            if key in row.fields[:-_TOTAL_COLUMN] and (row.fields[0], key) != (b"cpu", b"full")
-        }
-        yield Part([family], [(resource,) for resource in places], list(places.values()), exponents={family: -6})
+    return survey
 
 
 def survey_files(rows: Rows) -> Iterator[Part]:
