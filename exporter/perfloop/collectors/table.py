@@ -17,8 +17,6 @@ from itertools import chain
 from operator import itemgetter
 from typing import NamedTuple, Protocol
 
-import msgspec
-
 from perfloop.collectors.kernel import KernelFile
 from perfloop.errors import PerfloopError
 from perfloop.exposition.block import Aliases, Block, Filled, Layout
@@ -59,6 +57,7 @@ Survey = Callable[[Rows], Iterable[Part]]
 Tokens = Sequence[bytes]
 # It stands behind all tokens of the text, for what has no place in it.
 _ONE, _PLACE_OF_ONE = b"1", -1
+_MAX_MULTIPLES = 512
 
 
 class Table:
@@ -84,8 +83,8 @@ class Table:
         self._count = -1
         self._names: tuple[bytes, ...] = ()
         self._pick_names = self._pick = picker(())
-        # From where to where, and by how much.
-        self._multiplied: list[tuple[int, int, int]] = []
+        # From where to where, and what of what.
+        self._multiplied: list[tuple[int, int, Multiples]] = []
         self._layout = Layout((), ())
         # Of each value, the family that it belongs to.
         self._owners: list[Family] = []
@@ -102,8 +101,8 @@ class Table:
         if values and not b"".join(values).isdigit():
             found = next(i for i, value in enumerate(values) if not value.isdigit())
             raise Garbled(f"{self._owners[found].name}: {values[found]!r} is not a number")
-        for start, end, factor in self._multiplied:
-            values = values[:start] + multiplied(values[start:end], factor) + values[end:]
+        for start, end, multiples in self._multiplied:
+            values = (*values[:start], *map(multiples.__getitem__, values[start:end]), *values[end:])
         return (Filled(self._layout, values),) if values else ()
 
     def _survey(self, text: bytes, tokens: Tokens) -> None:
@@ -128,7 +127,7 @@ class Table:
                 raise Garbled(f"{part.families[0].name}: its values do not stand where they should")
             places += block.with_copies(found, size)
             if part.factor != 1:
-                self._multiplied.append((start, len(places), part.factor))
+                self._multiplied.append((start, len(places), Multiples(part.factor)))
         self._layout, self._pick = Layout(families, lines), picker(places)
         self._owners = [family for family, each in zip(families, lines, strict=True) for _ in each]
         column = self._name_column
@@ -178,18 +177,17 @@ def picker(places: Sequence[int]) -> Callable[[Tokens], tuple[bytes, ...]]:
     return lambda tokens: tuple([tokens[place] for place in places])
 
 
-def multiplied(values: Sequence[bytes], factor: int) -> tuple[bytes, ...]:
-    """Return whole numbers in the base unit. Raises Garbled."""
-    try:
-        # As JSON they are read and written in half the time that int() and % take.
-        numbers = _read_json(b"[%b]" % b",".join(values))
-        written = msgspec.json.encode(list(map(factor.__mul__, numbers)))
-    except (msgspec.DecodeError, OverflowError) as error:
-        raise Garbled("not all values are numbers") from error
-    return tuple(written[1:-1].split(b",")) if values else ()
+class Multiples(dict[bytes, bytes]):
+    """Whole numbers in the base unit, remembered: most of what the kernel counts in KiB is what it was."""
 
+    def __init__(self, factor: int) -> None:
+        self._factor = factor
 
-_read_json = msgspec.json.Decoder(list[int]).decode
+    def __missing__(self, value: bytes) -> bytes:
+        if len(self) >= _MAX_MULTIPLES:
+            self.clear()
+        multiple = self[value] = b"%d" % (int(value) * self._factor)
+        return multiple
 
 
 def excerpt(text: bytes, keys: Iterable[bytes]) -> bytes:

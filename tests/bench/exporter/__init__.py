@@ -11,7 +11,7 @@ from tests.bench.exporter.databases import databases
 from tests.bench.exporter.host import defaults, same_samples
 from tests.bench.exporter.processes import processes
 from tests.bench.exporter.series import rendering, scrapes
-from tests.bench.exporter.sides import COLD_SCRAPES, COLD_SECONDS, HOT_BLOCKS, HOT_SCRAPES
+from tests.bench.exporter.sides import COLD_SCRAPES, COLD_SECONDS, HOT_BLOCKS, HOT_SCRAPES, python_version
 from tests.bench.peers import NODE_COLLECTORS, peer_version
 from tests.bench.report import Result
 
@@ -39,6 +39,7 @@ def run() -> Result:
         measures=measures,
         versions={
             "perfloop": perfloop.__version__,
+            "Python": python_version(),
             **{f"{peer}_exporter": peer_version(f"prometheus-{peer}-exporter") for peer in peers},
             "prometheus_client": version("prometheus-client"),
         },

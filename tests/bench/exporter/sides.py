@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from statistics import median
 
+import perfloop
 from perfloop.stack.process import Child, free_port
 from perfloop.stack.servers import HOST, http_ready
 from tests.bench.probe import SCRAPE_HEADERS, Client, CpuMeter, TickMeter, quantile, samples
@@ -57,17 +62,41 @@ class Side:
         self.lap_seconds()
 
 
+@cache
+def distribution() -> tuple[str, dict[str, str] | None]:
+    """Return the Python that runs our exporter, and its environment: Debian's, as the peers are Debian's, if it fits.
+
+    It fits if it has the version for which the libraries beside us were built; else it is the one that runs this.
+    """
+    ours = ".".join(map(str, sys.version_info[:2]))
+    python = Path(f"/usr/bin/python{ours}")
+    if not python.exists():
+        return sys.executable, None
+    places = (perfloop.__path__[0] + "/..", sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    return str(python), {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
+
+
+def python_version() -> str:
+    """Return which Python runs our exporter: its version and whose build it is."""
+    python, environment = distribution()
+    argv = [python, "-c", "import platform; print(platform.python_version())"]
+    said = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=30).stdout
+    return f"{said.strip()}{'' if environment is None else ' of Debian'}"
+
+
 def our_exporter(folder: Path, config: str, *options: str, name: str = "perfloop") -> Child:
     """Return our exporter with a configuration of its own."""
     file, port = folder / f"{name}.yml", free_port()
     file.write_text(config, encoding="utf-8")
-    argv = [sys.executable, "-m", "perfloop", "exporter", f"--config.file={file}", *options]
+    python, environment = distribution()
+    argv = [python, "-m", "perfloop", "exporter", f"--config.file={file}", *options]
     return Child(
         name,
         [*argv, f"--web.listen-address={HOST}:{port}"],
         log=folder / f"{name}.log",
         ready=lambda: http_ready(f"http://{HOST}:{port}/-/ready"),
         address=f"{HOST}:{port}",
+        env=environment,
     )
 
 
