@@ -73,14 +73,13 @@ def scrapes(folder: Path) -> Iterator[Measure]:
 
 
 def _peer(folder: Path, size: int) -> Child:
-    port, (python, environment) = free_port(), distribution()
+    port = free_port()
     return Child(
         "prometheus_client",
-        [python, "-c", PEER, str(port), str(size)],
+        [distribution(), "-c", PEER, str(port), str(size)],
         log=folder / "prometheus_client.log",
         ready=lambda: http_ready(f"http://{HOST}:{port}/"),
         address=f"{HOST}:{port}",
-        env=environment,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import sysconfig
@@ -14,9 +13,9 @@ from functools import cache
 from pathlib import Path
 from statistics import median
 
-import perfloop
 from perfloop.stack.process import Child, free_port
 from perfloop.stack.servers import HOST, http_ready
+from tests.bench.peers import PEERS
 from tests.bench.probe import SCRAPE_HEADERS, Client, CpuMeter, TickMeter, quantile, samples
 from tests.bench.report import Measure, compared
 
@@ -63,40 +62,41 @@ class Side:
 
 
 @cache
-def distribution() -> tuple[str, dict[str, str] | None]:
-    """Return the Python that runs our exporter, and its environment: Debian's, as the peers are Debian's, if it fits.
+def distribution() -> str:
+    """Return the Python that runs our exporter: Debian's, as the peers are Debian's, if it fits, else the one here.
 
-    It fits if it has the version for which the libraries beside us were built; else it is the one that runs this.
+    It fits if it has the version for which the libraries beside us were built. As users have it, in a venv.
     """
-    ours = ".".join(map(str, sys.version_info[:2]))
-    python = Path(f"/usr/bin/python{ours}")
+    python = Path(f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}")
     if not python.exists():
-        return sys.executable, None
-    places = (perfloop.__path__[0] + "/..", sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-    return str(python), {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(places))}
+        return sys.executable
+    venv = PEERS / "python"
+    subprocess.run([python, "-m", "venv", "--clear", "--without-pip", venv], check=True, timeout=60)
+    [site_packages] = venv.glob("lib/python*/site-packages")
+    libraries = dict.fromkeys((sysconfig.get_path("purelib"), sysconfig.get_path("platlib")))
+    lines = [f"import site; site.addsitedir({path!r})\n" for path in libraries]
+    (site_packages / "libraries.pth").write_text("".join(lines), encoding="utf-8")
+    return str(venv / "bin" / "python")
 
 
 def python_version() -> str:
     """Return which Python runs our exporter: its version and whose build it is."""
-    python, environment = distribution()
-    argv = [python, "-c", "import platform; print(platform.python_version())"]
-    said = subprocess.run(argv, env=environment, capture_output=True, text=True, check=True, timeout=30).stdout
-    return f"{said.strip()}{'' if environment is None else ' of Debian'}"
+    argv = [distribution(), "-c", "import platform; print(platform.python_version())"]
+    said = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
+    return f"{said.strip()}{'' if argv[0] == sys.executable else ' of Debian'}"
 
 
 def our_exporter(folder: Path, config: str, *options: str, name: str = "perfloop") -> Child:
     """Return our exporter with a configuration of its own."""
     file, port = folder / f"{name}.yml", free_port()
     file.write_text(config, encoding="utf-8")
-    python, environment = distribution()
-    argv = [python, "-m", "perfloop", "exporter", f"--config.file={file}", *options]
+    argv = [distribution(), "-m", "perfloop", "exporter", f"--config.file={file}", *options]
     return Child(
         name,
         [*argv, f"--web.listen-address={HOST}:{port}"],
         log=folder / f"{name}.log",
         ready=lambda: http_ready(f"http://{HOST}:{port}/-/ready"),
         address=f"{HOST}:{port}",
-        env=environment,
     )
 
 
