@@ -11,7 +11,7 @@ from tests.bench.exporter.databases import databases
 from tests.bench.exporter.host import defaults, same_samples
 from tests.bench.exporter.processes import processes
 from tests.bench.exporter.series import rendering, scrapes
-from tests.bench.exporter.sides import COLD_SCRAPES, COLD_SECONDS, HOT_BLOCKS, HOT_SCRAPES, python_version
+from tests.bench.exporter.sides import COLD_SCRAPES, COLD_SECONDS, HOT_BLOCKS, HOT_SCRAPES, STARTS, python_version
 from tests.bench.peers import NODE_COLLECTORS, peer_version
 from tests.bench.report import Result
 
@@ -21,7 +21,7 @@ def run() -> Result:
     notes: list[str] = [
         f"node_exporter's same collectors are {', '.join(NODE_COLLECTORS)}, without metrics of itself.",
         f"All are asked over kept connections with gzip and with Prometheus' headers: hot in {HOT_BLOCKS} blocks of "
-        f"{HOT_SCRAPES} that take turns, or fewer (CPU is the median block's), cold {COLD_SCRAPES} times, "
+        f"{HOT_SCRAPES} that take turns, over {STARTS} starts, or fewer (CPU is the median block's), cold {COLD_SCRAPES} times, "
         f"{COLD_SECONDS:g} s from one's scrape to the other's.",
     ]
     with tempfile.TemporaryDirectory(prefix="perfloop-bench-") as name:

@@ -16,7 +16,7 @@ from tests.bench.exporter.sides import (
     cold,
     cpu_per_sample,
     cpu_per_scrape,
-    hot,
+    hot_over_starts,
     latency,
     our_exporter,
     serving,
@@ -36,13 +36,16 @@ IDLE_SECONDS = 5.0
 
 def same_samples(folder: Path, notes: list[str]) -> Iterator[Measure]:
     """The same collectors as node_exporter with eight of them and no metrics of itself."""
+    starts = (
+        lambda: serving(our_exporter(folder, LEAN), path=LEAN_PATH),
+        lambda: serving(node_exporter_lean(folder)),
+    )
+    ours, theirs = hot_over_starts(*starts)
+    yield cpu_per_scrape("same collectors, hot", ours, theirs, reach=0.20)
+    yield latency("same collectors, hot", 0.5, ours, theirs, reach=0.20)
+    yield latency("same collectors, hot", 0.99, ours, theirs, reach=0.50)
     with ExitStack() as stack:
-        ours = stack.enter_context(serving(our_exporter(folder, LEAN), path=LEAN_PATH))
-        theirs = stack.enter_context(serving(node_exporter_lean(folder)))
-        hot(ours, theirs)
-        yield cpu_per_scrape("same collectors, hot", ours, theirs, reach=0.20)
-        yield latency("same collectors, hot", 0.5, ours, theirs, reach=0.20)
-        yield latency("same collectors, hot", 0.99, ours, theirs, reach=0.50)
+        ours, theirs = (stack.enter_context(start()) for start in starts)
         cold(ours, theirs)
         yield cpu_per_scrape("same collectors, cold", ours, theirs, reach=0.30)
         held = [resident_mebibytes(side.children[0].pid) for side in (ours, theirs)]
@@ -53,11 +56,11 @@ def same_samples(folder: Path, notes: list[str]) -> Iterator[Measure]:
 
 def defaults(folder: Path, notes: list[str]) -> Iterator[Measure]:
     """What each does when nobody configures it."""
+    starts = (lambda: serving(our_exporter(folder, "")), lambda: serving(node_exporter(folder)))
+    ours, theirs = hot_over_starts(*starts, blocks=20)
+    yield cpu_per_sample("defaults, hot", ours, theirs, reach=0.20)
     with ExitStack() as stack:
-        ours = stack.enter_context(serving(our_exporter(folder, "")))
-        theirs = stack.enter_context(serving(node_exporter(folder)))
-        hot(ours, theirs, blocks=20)
-        yield cpu_per_sample("defaults, hot", ours, theirs, reach=0.20)
+        ours, theirs = (stack.enter_context(start()) for start in starts)
         cold(ours, theirs)
         yield cpu_per_sample("defaults, cold", ours, theirs)
         notes.append(f"Samples by default, ours/theirs: {ours.count}/{theirs.count}.")
