@@ -5,13 +5,20 @@ from __future__ import annotations
 from msgspec import Struct
 
 from perfloop.model import CatalogueMetric, Operator
-from perfloop.rules.groups import Rule
+from perfloop.rules.groups import Notice, Rule
+from perfloop.rules.links import Links
 from perfloop.rules.promql import duration, number
-
-RUNBOOK_URL = "https://github.com/perfloop/perfloop/blob/main/docs/alerts.md"
 
 # Which labels say where, and the word before each.
 _WHERE = (("component", "of"), ("mountpoint", "on"), ("device", "on"), ("instance", "at"))
+
+
+class ThresholdOverride(Struct, frozen=True, kw_only=True):
+    """Other values for the series that all matchers select; the first one that does counts."""
+
+    match: tuple[str, ...]
+    warning: float | None
+    critical: float | None
 
 
 class Threshold(Struct, frozen=True, kw_only=True):
@@ -22,6 +29,8 @@ class Threshold(Struct, frozen=True, kw_only=True):
     warning: float | None
     critical: float | None
     for_seconds: int
+    overrides: tuple[ThresholdOverride, ...] = ()
+    notice: Notice = Notice()
 
 
 _SUFFIX = {
@@ -43,10 +52,16 @@ def alert_name(metric: str, operator: Operator) -> str:
     return "".join(part.capitalize() for part in metric.split("_")) + _SUFFIX[operator]
 
 
-def compile_threshold(threshold: Threshold, metric: CatalogueMetric, *, path: str = "") -> tuple[Rule, ...]:
+def compile_threshold(
+    threshold: Threshold, metric: CatalogueMetric, *, links: Links, path: str = ""
+) -> tuple[Rule, ...]:
     """Return the critical and the warning rule: the same alert, so that Alertmanager lets one mute the other."""
     severities = (("critical", threshold.critical), ("warning", threshold.warning))
-    return tuple(_rule(threshold, metric, severity, value, path) for severity, value in severities if value is not None)
+    return tuple(
+        _rule(threshold, metric, severity, value, links=links, path=path)
+        for severity, value in severities
+        if value is not None
+    )
 
 
 def condition(series: str, operator: Operator, value: float) -> str:
@@ -64,12 +79,9 @@ def condition(series: str, operator: Operator, value: float) -> str:
     return f"{series} and abs({series} - {literal}) {distance} {1e-9 * max(1.0, abs(value)):.3g}"
 
 
-def runbook_url(alert: str) -> str:
-    """Return where the alert is explained."""
-    return f"{RUNBOOK_URL}#{alert.lower()}"
-
-
-def _rule(threshold: Threshold, metric: CatalogueMetric, severity: str, value: float, path: str) -> Rule:
+def _rule(
+    threshold: Threshold, metric: CatalogueMetric, severity: str, value: float, *, links: Links, path: str
+) -> Rule:
     alert = alert_name(threshold.metric, threshold.operator)
     words = _WORDS[threshold.operator]
     lasting = f" for {duration(threshold.for_seconds)}" if threshold.for_seconds else ""
@@ -79,12 +91,14 @@ def _rule(threshold: Threshold, metric: CatalogueMetric, severity: str, value: f
         alert=alert,
         expr=condition(metric.series, threshold.operator, value),
         for_seconds=threshold.for_seconds,
+        keep_firing_for_seconds=threshold.notice.cooldown_seconds,
         labels={"severity": severity, "rule": threshold.metric},
         annotations={
             "summary": f"The metric {threshold.metric} is {words} its {severity} threshold.",
             "description": f'{threshold.metric}{where} is {{{{ printf "%.2f" $value }}}}{unit},'
             f" {words} {number(value)}{unit}{lasting}.",
-            "runbook_url": runbook_url(alert),
+            **links.annotations(alert, board="overview"),
         },
         source=path,
+        notice=threshold.notice,
     )
