@@ -18,6 +18,14 @@ class Notice(Struct, frozen=True, kw_only=True):
     channels: tuple[str, ...] = ()
     cooldown_seconds: int = 0
 
+    @property
+    def keep_firing_for_seconds(self) -> int:
+        """How long the alert stays after its condition ended, so that one that comes and goes is one notification.
+
+        Nothing where only the optimizer is told: it wants to know at once.
+        """
+        return self.cooldown_seconds if self.channels else 0
+
 
 class Rule(Struct, frozen=True, kw_only=True):
     """One rule: it records a series when `record` is set, else it raises `alert`.

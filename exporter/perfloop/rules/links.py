@@ -11,9 +11,9 @@ class Links(Struct, frozen=True, kw_only=True):
     runbook_base_url: str = "https://github.com/perfloop/perfloop/blob/main/docs/alerts"
     grafana_url: str = ""
 
-    def annotations(self, alert: str, *, board: str = "") -> dict[str, str]:
-        """Return the annotations that lead from an alert to where it is explained and drawn."""
-        found = {"runbook_url": f"{self.runbook_base_url.rstrip('/')}/{alert}.md"}
+    def annotations(self, alert: str, *, page: str = "", board: str = "") -> dict[str, str]:
+        """Return the annotations that lead to where an alert is explained (by default its own page) and drawn."""
+        found = {"runbook_url": f"{self.runbook_base_url.rstrip('/')}/{page or alert}.md"}
         if board and self.grafana_url:
             found["dashboard_url"] = f"{self.grafana_url.rstrip('/')}/d/perfloop-{board}"
         return found

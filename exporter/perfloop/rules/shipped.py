@@ -86,7 +86,7 @@ def shipped_groups(
             alert=name,
             expr=(change.expr or entry.expr).replace("$range", duration(range_seconds)),
             for_seconds=lasting if change.for_seconds is None else change.for_seconds,
-            keep_firing_for_seconds=told.cooldown_seconds,
+            keep_firing_for_seconds=told.keep_firing_for_seconds,
             labels={"severity": change.severity or entry.severity, "rule": entry.rule},
             annotations={
                 "summary": entry.summary,

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from msgspec import Struct
 
-from perfloop.model import CatalogueMetric, Operator
+from perfloop.model import CatalogueMetric, Direction, Operator
+from perfloop.rules.catalogue import shipped
 from perfloop.rules.groups import Notice, Rule
 from perfloop.rules.links import Links
 from perfloop.rules.promql import duration, number
@@ -39,6 +43,7 @@ _SUFFIX = {
     Operator.EQUAL: "Equal",
     Operator.NOT_EQUAL: "NotEqual",
 }
+_WORSE = {Direction.LOWER: Operator.GREATER_THAN, Direction.HIGHER: Operator.LESS_THAN}
 _WORDS = {
     Operator.GREATER_THAN: "above",
     Operator.LESS_THAN: "below",
@@ -50,6 +55,12 @@ _WORDS = {
 def alert_name(metric: str, operator: Operator) -> str:
     """Return the alert's name: `cpu_usage` above a threshold is `CpuUsageHigh`."""
     return "".join(part.capitalize() for part in metric.split("_")) + _SUFFIX[operator]
+
+
+@cache
+def documented() -> Mapping[str, CatalogueMetric]:
+    """Return the alerts that have a page: those of shipped metrics, on the side that is worse."""
+    return {alert_name(metric.name, _WORSE[metric.direction]): metric for metric in shipped().values()}
 
 
 def compile_threshold(
@@ -91,13 +102,13 @@ def _rule(
         alert=alert,
         expr=condition(metric.series, threshold.operator, value),
         for_seconds=threshold.for_seconds,
-        keep_firing_for_seconds=threshold.notice.cooldown_seconds,
+        keep_firing_for_seconds=threshold.notice.keep_firing_for_seconds,
         labels={"severity": severity, "rule": threshold.metric},
         annotations={
             "summary": f"The metric {threshold.metric} is {words} its {severity} threshold.",
             "description": f'{threshold.metric}{where} is {{{{ printf "%.2f" $value }}}}{unit},'
             f" {words} {number(value)}{unit}{lasting}.",
-            **links.annotations(alert, board="overview"),
+            **links.annotations(alert, page="" if alert in documented() else "README", board="overview"),
         },
         source=path,
         notice=threshold.notice,
