@@ -20,8 +20,9 @@ from perfloop.executors import EXECUTORS
 from perfloop.exposition.web_config import WebConfig
 from perfloop.model import Direction, Operator
 from perfloop.rules.catalogue import shipped
-from perfloop.rules.meta import meta_alerts
-from perfloop.rules.thresholds import alert_name, runbook_url
+from perfloop.rules.links import Links
+from perfloop.rules.shipped import names as names_of_shipped_alerts
+from perfloop.rules.thresholds import documented
 from perfloop.stack.process import find_binary
 
 ROOT = Path(__file__).parent.parent
@@ -116,20 +117,20 @@ def _ask(*argv: str | Path) -> None:
 # -- nothing is left out, and nothing is there that does not exist -----------------------------------------------------
 
 
-def test_every_alert_has_its_paragraph_under_its_own_name_and_no_other_has() -> None:
-    names = {alert_name(name, _WORSE[metric.direction]) for name, metric in shipped().items()}
-    names |= {str(rule.alert) for rule in meta_alerts(interval_seconds=15)}
+def test_every_alert_has_its_page_and_no_other_has() -> None:
+    names = {*documented(), *names_of_shipped_alerts(), "README"}
 
-    assert set(re.findall(r"(?m)^## (.*)$", text_of("docs/alerts.md"))) == names
+    assert {page.stem for page in (ROOT / "docs" / "alerts").iterdir()} == names
 
 
-def test_every_runbook_url_of_the_compiled_rules_leads_to_a_paragraph() -> None:
+def test_every_runbook_url_of_the_compiled_rules_leads_to_a_page() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in RULES.iterdir())
 
     urls = set(re.findall(r"runbook_url: (\S+)", text))
 
     assert urls
-    assert urls <= {runbook_url(anchor) for anchor in anchors(ROOT / "docs" / "alerts.md")}
+    base = Links().runbook_base_url
+    assert urls <= {f"{base}/{page.name}" for page in (ROOT / "docs" / "alerts").iterdir()}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

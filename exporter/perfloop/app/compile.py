@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 from perfloop.config import Config, place
-from perfloop.config.rules import aggregations, thresholds
+from perfloop.config.rules import aggregations, alert_rules, changes, notice, service_levels, thresholds
+from perfloop.config.schema import Channel as ChannelSection
 from perfloop.errors import ConfigInvalid
 from perfloop.rules.catalogue import catalogue
+from perfloop.rules.channels import Channel, Email, GitHub, Slack, Webhook
 from perfloop.rules.compile import RuleInputs, compile_rules
+from perfloop.rules.links import Links
 from perfloop.rules.prometheus import retention_flag as flag_for
 from perfloop.rules.write import Written, write_all
 
@@ -38,6 +41,15 @@ def rule_inputs(config: Config, *, config_path: Path, out: Path | None = None) -
         own_metrics=frozenset(config.metrics),
         thresholds=thresholds(config),
         aggregations=aggregations(config),
+        alert_rules=alert_rules(config),
+        service_levels=service_levels(config),
+        channels={
+            name: _channel(section, config_path=config_path, out=out) for name, section in config.channels.items()
+        },
+        disabled=frozenset(config.alerts.disable),
+        changes=changes(config),
+        notice=notice(config),
+        links=Links(runbook_base_url=config.alerts.runbook_base_url, grafana_url=config.alerts.grafana_url or ""),
         interval_seconds=config.performance_collection.collection_interval,
         rate_range_seconds=config.rate_range_seconds,
         retention_seconds=config.performance_collection.retention_period,
@@ -49,12 +61,39 @@ def rule_inputs(config: Config, *, config_path: Path, out: Path | None = None) -
     )
 
 
+def _channel(section: ChannelSection, *, config_path: Path, out: Path | None) -> Channel:
+    def found(path: Path | None) -> str:
+        return "" if path is None else _as_found(path, config_path=config_path, out=out)
+
+    if (email := section.email) is not None:
+        return Email(
+            recipients=email.recipients,
+            sender=email.sender,
+            smarthost=email.smarthost,
+            user=email.user or "",
+            password_file=found(email.password_file),
+            require_tls=email.require_tls,
+        )
+    if (slack := section.slack) is not None:
+        return Slack(webhook_url_file=found(slack.webhook_url_file), channel=slack.channel)
+    if (webhook := section.webhook) is not None:
+        return Webhook(url=webhook.url, token_file=found(webhook.token_file), headers=webhook.headers)
+    if (github := section.github) is not None:
+        return GitHub(repository=github.repository)
+    raise ConfigInvalid(["a channel of no kind"])
+
+
 def _credentials_file(config: Config, *, config_path: Path, out: Path | None) -> str:
     if config.web.token.file is None:
         problem = "Alertmanager cannot read environment variables; expected `file` instead of `env`"
         raise ConfigInvalid([f"{place(config_path, 'web.token')}: {problem}"])
+    return _as_found(config.web.token.file, config_path=config_path, out=out)
+
+
+def _as_found(file: Path, *, config_path: Path, out: Path | None) -> str:
+    """Return a file's path as Alertmanager will find it: relative to alertmanager.yml, if both can move together."""
     folder = config_path.absolute().parent
-    token = os.path.normpath(folder / config.web.token.file)
-    if out is None or not out.absolute().is_relative_to(folder) or config.web.token.file.is_absolute():
-        return token
-    return os.path.relpath(token, out.absolute())
+    path = os.path.normpath(folder / file)
+    if out is None or not out.absolute().is_relative_to(folder) or file.is_absolute():
+        return path
+    return os.path.relpath(path, out.absolute())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perfloop.collectors import COLLECTORS
 from perfloop.config.access_log import check_access_log
 from perfloop.config.aggregations import check_aggregations
+from perfloop.config.alerting import alerting_secrets, check_alerting
 from perfloop.config.components import check_components
 from perfloop.config.foreign import check_foreign, foreign_secrets
 from perfloop.config.names import check_known
@@ -46,6 +47,9 @@ def check(document: Document, config: Config) -> None:
     check_queries(document, config)
     check_foreign(document, config)
     for path, secret in foreign_secrets(config):
+        _check_secret(document, path, secret)
+    check_alerting(document, config, metrics)
+    for path, secret in alerting_secrets(config):
         _check_secret(document, path, secret)
     check_policies(document, config, metrics)
 

@@ -9,12 +9,18 @@ import msgspec
 
 from perfloop import __version__
 from perfloop.model import CatalogueMetric
+from perfloop.rules import alert_rules, slo
 from perfloop.rules.aggregation import Aggregation, compile_aggregation
+from perfloop.rules.alert_rules import AlertRule
 from perfloop.rules.alertmanager import compile_alertmanager
+from perfloop.rules.analysis import analysis_groups
 from perfloop.rules.catalogue import recorded_expression
-from perfloop.rules.groups import Group, Rule, render
-from perfloop.rules.meta import meta_alerts
+from perfloop.rules.channels import Channel
+from perfloop.rules.groups import Group, Notice, Rule, render
+from perfloop.rules.links import Links
 from perfloop.rules.prometheus import compile_prometheus, reachable, retention_flag
+from perfloop.rules.shipped import Change, shipped_groups
+from perfloop.rules.slo import ServiceLevel
 from perfloop.rules.thresholds import Threshold, compile_threshold
 
 RECORDING_FILE = "rules/perfloop-recording.yml"
@@ -35,6 +41,13 @@ class RuleInputs(msgspec.Struct, frozen=True, kw_only=True):
     own_metrics: frozenset[str]
     thresholds: tuple[Threshold, ...]
     aggregations: tuple[Aggregation, ...]
+    alert_rules: tuple[AlertRule, ...] = ()
+    service_levels: tuple[ServiceLevel, ...] = ()
+    channels: Mapping[str, Channel] = msgspec.field(default_factory=dict)
+    disabled: frozenset[str] = frozenset()
+    changes: Mapping[str, Change] = msgspec.field(default_factory=dict)
+    notice: Notice = Notice()
+    links: Links = Links()
     interval_seconds: int
     rate_range_seconds: int
     retention_seconds: int
@@ -95,27 +108,62 @@ def recording_groups(inputs: RuleInputs) -> tuple[Group, ...]:
             path=f"aggregation_rules[{i}]",
         )
     )
+    own = (
+        *(rule for each in inputs.alert_rules for rule in alert_rules.recordings(each, inputs.catalogue[each.metric])),
+        *(rule for each in inputs.service_levels for rule in slo.recordings(each, path=f"slos.{each.name}")),
+    )
+    interval_seconds = inputs.interval_seconds
     return (
-        Group(name="perfloop-catalogue", interval_seconds=inputs.interval_seconds, rules=catalogue),
-        Group(name="perfloop-aggregations", interval_seconds=inputs.interval_seconds, rules=aggregations),
+        Group(name="perfloop-catalogue", interval_seconds=interval_seconds, rules=catalogue),
+        Group(name="perfloop-aggregations", interval_seconds=interval_seconds, rules=aggregations),
+        Group(name="perfloop-baselines", interval_seconds=interval_seconds, rules=own),
+        *analysis_groups(
+            inputs.catalogue, interval_seconds=interval_seconds, retention_seconds=inputs.retention_seconds
+        ),
     )
 
 
 def alert_groups(inputs: RuleInputs) -> tuple[Group, ...]:
-    """Return the alerts of the thresholds, and those about perfloop itself."""
+    """Return the alerts of the thresholds, the user's own, those of service levels, and the shipped ones."""
+    interval_seconds = inputs.interval_seconds
     thresholds = tuple(
         rule
         for threshold in inputs.thresholds
         for rule in compile_threshold(
             threshold,
             inputs.catalogue[threshold.metric],
+            links=inputs.links,
             path=f"performance_collection.alert_thresholds.{threshold.metric}",
         )
     )
-    meta = meta_alerts(interval_seconds=inputs.interval_seconds)
+    own = tuple(
+        rule
+        for i, each in enumerate(inputs.alert_rules)
+        for rule in alert_rules.alerts(
+            each,
+            inputs.catalogue[each.metric],
+            interval_seconds=interval_seconds,
+            links=inputs.links,
+            path=f"alert_rules[{i}]",
+        )
+    )
+    levels = tuple(
+        rule
+        for each in inputs.service_levels
+        for rule in slo.alerts(each, links=inputs.links, path=f"slos.{each.name}")
+    )
     return (
-        Group(name="perfloop-thresholds", interval_seconds=inputs.interval_seconds, rules=thresholds),
-        Group(name="perfloop-meta", interval_seconds=inputs.interval_seconds, rules=meta),
+        Group(name="perfloop-thresholds", interval_seconds=interval_seconds, rules=thresholds),
+        Group(name="perfloop-alert-rules", interval_seconds=interval_seconds, rules=own),
+        Group(name="perfloop-service-levels", interval_seconds=interval_seconds, rules=levels),
+        *shipped_groups(
+            inputs.changes,
+            disabled=inputs.disabled,
+            notice=inputs.notice,
+            links=inputs.links,
+            interval_seconds=interval_seconds,
+            range_seconds=inputs.rate_range_seconds,
+        ),
     )
 
 

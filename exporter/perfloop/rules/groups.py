@@ -12,20 +12,37 @@ from msgspec import Struct, field
 from perfloop.rules.promql import duration
 
 
+class Notice(Struct, frozen=True, kw_only=True):
+    """Who is told of an alert besides the optimizer, by the names of channels, and how often at most."""
+
+    channels: tuple[str, ...] = ()
+    cooldown_seconds: int = 0
+
+    @property
+    def keep_firing_for_seconds(self) -> int:
+        """How long the alert stays after its condition ended, so that one that comes and goes is one notification.
+
+        Nothing where only the optimizer is told: it wants to know at once.
+        """
+        return self.cooldown_seconds if self.channels else 0
+
+
 class Rule(Struct, frozen=True, kw_only=True):
     """One rule: it records a series when `record` is set, else it raises `alert`.
 
     `source` is the path in perfloop.yml that asked for it; it becomes a comment. The path and not the line, so that
-    a comment added to perfloop.yml does not touch the compiled files.
+    a comment added to perfloop.yml does not touch the compiled files. `notice` becomes a route of Alertmanager.
     """
 
     expr: str
     record: str = ""
     alert: str = ""
     for_seconds: int = 0
+    keep_firing_for_seconds: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     source: str = ""
+    notice: Notice = Notice()
 
 
 class Group(Struct, frozen=True, kw_only=True):
@@ -62,6 +79,7 @@ def _fields(rule: Rule) -> dict[str, Any]:
     name = {"record": rule.record} if rule.record else {"alert": rule.alert}
     optional = {
         "for": duration(rule.for_seconds) if rule.for_seconds else None,
+        "keep_firing_for": duration(rule.keep_firing_for_seconds) if rule.keep_firing_for_seconds else None,
         "labels": dict(rule.labels),
         "annotations": dict(rule.annotations),
     }

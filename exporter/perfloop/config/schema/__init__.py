@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import field
 
+from perfloop.config.schema.alerting import AlertRule, Alerts, Channel, ServiceLevel
 from perfloop.config.schema.base import MetricName, Name, Secret, Section
 from perfloop.config.schema.collection import (
     AggregationRule,
@@ -20,7 +21,10 @@ from perfloop.config.schema.policies import GuardSection, ObjectiveSection, Poli
 
 __all__ = [
     "AggregationRule",
+    "AlertRule",
     "AlertThreshold",
+    "Alerts",
+    "Channel",
     "Collectors",
     "ComponentSection",
     "Config",
@@ -31,6 +35,7 @@ __all__ = [
     "PolicySection",
     "Secret",
     "Section",
+    "ServiceLevel",
     "StepSection",
     "Tls",
 ]
@@ -43,6 +48,10 @@ class Config(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     performance_analysis: PerformanceAnalysis = field(default_factory=PerformanceAnalysis)
     optimization: Optimization = field(default_factory=Optimization)
     aggregation_rules: tuple[AggregationRule, ...] = ()
+    alert_rules: tuple[AlertRule, ...] = ()
+    alerts: Alerts = field(default_factory=Alerts)
+    channels: dict[Name, Channel] = field(default_factory=dict)
+    slos: dict[Name, ServiceLevel] = field(default_factory=dict)
     collectors: Collectors = field(default_factory=Collectors)
     components: dict[Name, ComponentSection] = field(default_factory=dict)
     metrics: dict[MetricName, Metric] = field(default_factory=dict)

@@ -10,6 +10,17 @@ from perfloop.config.schema.base import Count, Section, Share, WholeSeconds
 from perfloop.model import Operator
 
 
+class ThresholdOverride(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Other values for some of the series."""
+
+    #: Which series, as matchers, all of which must hold; the first override that matches counts.
+    match: Annotated[tuple[str, ...], Meta(min_length=1)]
+    #: Instead of the threshold's; none if left out.
+    warning_threshold: float | None = None
+    #: Instead of the threshold's; none if left out.
+    critical_threshold: float | None = None
+
+
 class AlertThreshold(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Two severities of one condition on one catalogue metric, in the metric's unit."""
 
@@ -21,6 +32,12 @@ class AlertThreshold(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     operator: Operator = Operator.GREATER_THAN
     #: Seconds that it must last before the alert fires; by default `prometheus.for_seconds`.
     duration: Annotated[int, Meta(ge=0)] | None = None
+    #: Other values for some of the series: one host that is always busier. Without any value, none for them.
+    overrides: tuple[ThresholdOverride, ...] = ()
+    #: Who is told; by default `alerts.channels`.
+    channels: tuple[str, ...] | None = None
+    #: At most one notification in this time, however often it comes and goes; by default `alerts.cooldown_minutes`.
+    cooldown_minutes: Annotated[int, Meta(ge=0)] | None = None
 
 
 class PerformanceCollection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
