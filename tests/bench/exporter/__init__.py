@@ -21,8 +21,8 @@ def run() -> Result:
     notes: list[str] = [
         f"node_exporter's same collectors are {', '.join(NODE_COLLECTORS)}, without metrics of itself.",
         f"All are asked over kept connections with gzip and with Prometheus' headers: hot in {HOT_BLOCKS} blocks of "
-        f"{HOT_SCRAPES} that take turns, over {STARTS} starts, or fewer (CPU is the median block's), cold {COLD_SCRAPES} times, "
-        f"{COLD_SECONDS:g} s from one's scrape to the other's.",
+        f"{HOT_SCRAPES} that take turns, over {STARTS} starts, or fewer (CPU is the median block's), cold "
+        f"{COLD_SCRAPES} times, {COLD_SECONDS:g} s from one's scrape to the other's.",
     ]
     with tempfile.TemporaryDirectory(prefix="perfloop-bench-") as name:
         folder = Path(name)

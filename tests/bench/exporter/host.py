@@ -13,6 +13,7 @@ from statistics import median
 
 from tests.bench.exporter.sides import (
     Side,
+    Start,
     cold,
     cpu_per_sample,
     cpu_per_scrape,
@@ -36,7 +37,7 @@ IDLE_SECONDS = 5.0
 
 def same_samples(folder: Path, notes: list[str]) -> Iterator[Measure]:
     """The same collectors as node_exporter with eight of them and no metrics of itself."""
-    starts = (
+    starts: tuple[Start, ...] = (
         lambda: serving(our_exporter(folder, LEAN), path=LEAN_PATH),
         lambda: serving(node_exporter_lean(folder)),
     )
@@ -56,7 +57,7 @@ def same_samples(folder: Path, notes: list[str]) -> Iterator[Measure]:
 
 def defaults(folder: Path, notes: list[str]) -> Iterator[Measure]:
     """What each does when nobody configures it."""
-    starts = (lambda: serving(our_exporter(folder, "")), lambda: serving(node_exporter(folder)))
+    starts: tuple[Start, ...] = (lambda: serving(our_exporter(folder, "")), lambda: serving(node_exporter(folder)))
     ours, theirs = hot_over_starts(*starts, blocks=20)
     yield cpu_per_sample("defaults, hot", ours, theirs, reach=0.20)
     with ExitStack() as stack:

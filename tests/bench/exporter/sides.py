@@ -87,6 +87,9 @@ def python_version() -> str:
     return f"{said.strip()}{'' if argv[0] == sys.executable else ' of Debian'}"
 
 
+Start = Callable[[], AbstractContextManager[Side]]
+
+
 def our_exporter(folder: Path, config: str, *options: str, name: str = "perfloop") -> Child:
     """Return our exporter with a configuration of its own."""
     file, port = folder / f"{name}.yml", free_port()
@@ -137,7 +140,7 @@ def hot(*sides: Side, blocks: int = HOT_BLOCKS, scrapes: int = HOT_SCRAPES) -> N
             side.cpu.append(side.lap_seconds() / scrapes)
 
 
-def hot_over_starts(*starts: Callable[[], AbstractContextManager[Side]], blocks: int = HOT_BLOCKS) -> list[Side]:
+def hot_over_starts(*starts: Start, blocks: int = HOT_BLOCKS) -> list[Side]:
     """Do the same with processes that are started anew a few times: where memory lies makes a tenth of the time."""
     totals = [Side((), (), ()) for _ in starts]
     for _ in range(STARTS):
