@@ -11,7 +11,7 @@ from perfloop.config.schema import Config, GuardSection, ObjectiveSection, Polic
 from perfloop.errors import ConfigInvalid
 from perfloop.executors import EXECUTORS
 from perfloop.model import CatalogueMetric
-from perfloop.optimizer.matchers import parse_matcher
+from perfloop.model.matchers import parse_matcher
 
 _SOURCE = re.compile(r"perfloop_(postgresql|pgbouncer|redis)_")
 _COMPONENT = re.compile(r'\s*component\s*=\s*"([^"]*)"\s*$')

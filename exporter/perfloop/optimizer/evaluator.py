@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from perfloop.errors import ActionRefused, PerfloopError, Rejected
 from perfloop.model import Baseline, CatalogueMetric, Evaluation, Guard, Objective, Policy, Sample, Timing, Verdict
+from perfloop.model.matchers import Matcher, parse_matcher
 from perfloop.optimizer.control import control_key
 from perfloop.optimizer.judge import EffectJudge
-from perfloop.optimizer.matchers import Matcher, parse_matcher
 from perfloop.protocols import Judge, SeriesSource
 
 COVERAGE_RATIO = 0.8

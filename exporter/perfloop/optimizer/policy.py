@@ -7,7 +7,7 @@ from collections.abc import Container, Sequence
 from msgspec import Struct
 
 from perfloop.model import Decision, Episode, Execution, Mode, Outcome, Phase, Policy, State, Verdict
-from perfloop.optimizer.matchers import match_all
+from perfloop.model.matchers import match_all
 
 _HOUR_SECONDS, _DAY_SECONDS = 3600.0, 86400.0
 

@@ -11,6 +11,9 @@ from msgspec import Struct
 from perfloop.errors import ConfigInvalid
 
 _MATCHER = re.compile(r"^\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*(=~|!~|!=|=)\s*(.*?)\s*$", re.DOTALL)
+# What Python's regular expressions have and Prometheus' have not: looking around, atoms, back references.
+_ESCAPED = re.compile(r"\\[^1-9ZuUN]|\[\^?\]?[^\]]*\]")
+_PYTHON_ONLY = re.compile(r"\(\?(?:[=!>(#]|<[=!]|P=)|[*+?}]\+|\\[1-9ZuUN]")
 
 
 class Matcher(Struct, frozen=True, kw_only=True):
@@ -27,10 +30,15 @@ class Matcher(Struct, frozen=True, kw_only=True):
             return (found == self.value) == (self.operator == "=")
         return (re.fullmatch(self.value, found) is not None) == (self.operator == "=~")
 
-    def promql(self) -> str:
-        """Return the condition as PromQL writes it; the value may hold anything."""
+    @property
+    def quoted(self) -> str:
+        """The value as a string of PromQL and of Prometheus' templates; it may hold anything."""
         escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-        return f'{self.label}{self.operator}"{escaped}"'
+        return f'"{escaped}"'
+
+    def promql(self) -> str:
+        """Return the condition as PromQL writes it."""
+        return f"{self.label}{self.operator}{self.quoted}"
 
 
 def parse_matcher(text: str) -> Matcher:
@@ -49,6 +57,16 @@ def parse_matcher(text: str) -> Matcher:
         except re.error as error:
             raise ConfigInvalid([f"bad regular expression in the matcher {text!r}: {error}"]) from error
     return Matcher(label=label, operator=operator, value=value)  # type: ignore[arg-type]
+
+
+def parse_selector(text: str) -> Matcher:
+    """Parse one matcher that Prometheus is to evaluate. Raises ConfigInvalid for what only Python understands."""
+    matcher = parse_matcher(text)
+    if matcher.label == "__name__":
+        raise ConfigInvalid([f"expected a matcher of a label, got {text!r}; the metric is named already"])
+    if matcher.operator in {"=~", "!~"} and (found := _PYTHON_ONLY.search(_ESCAPED.sub("_", matcher.value))):
+        raise ConfigInvalid([f"Prometheus' regular expressions have no {found[0]!r}, which stands in {text!r}"])
+    return matcher
 
 
 def match_all(matchers: Iterable[str], labels: Mapping[str, str]) -> bool:
