@@ -50,7 +50,9 @@ def pages() -> dict[str, str]:
     lines = ["# Alerts", "", *_INTRODUCTION]
     for subject, entries in listed.items():
         lines += ["", f"## {subject}", "", "| alert | severity | what it says |", "| --- | --- | --- |"]
-        lines += [f"| [{name}]({name}.md) | {entry.severity} | {entry.summary} |" for name, entry in entries.items()]
+        lines += [
+            f"| [{name}]({name}.md) | {_severities(entry)} | {entry.summary} |" for name, entry in entries.items()
+        ]
     lines += ["", "## Thresholds", "", "| alert | metric | of |", "| --- | --- | --- |"]
     lines += [f"| [{name}]({name}.md) | `{metric.name}` | {metric.help} |" for name, metric in metrics.items()]
     return {"README.md": "\n".join(lines) + "\n", **found}
@@ -71,7 +73,13 @@ def _facts(entry: ShippedAlert) -> list[str]:
     lasting = f", for {duration(entry.for_seconds)}" if entry.for_seconds else ""
     if entry.for_intervals:
         lasting += f" and at least {entry.for_intervals} collection intervals"
-    return [f"Severity {entry.severity}{lasting}; `rule` is `{entry.rule}`.", f"```promql\n{entry.expr.strip()}\n```"]
+    marked = [f"`$threshold` is {threshold} for {severity}" for severity, threshold in entry.levels if threshold != ""]
+    facts = "; ".join([f"Severity {_severities(entry)}{lasting}", f"`rule` is `{entry.rule}`", *marked])
+    return [f"{facts}.", f"```promql\n{entry.expr.strip()}\n```"]
+
+
+def _severities(entry: ShippedAlert) -> str:
+    return " and ".join(severity for severity, _ in entry.levels)
 
 
 def _page(name: str, summary: str, text: Explanation, *, facts: list[str]) -> str:

@@ -32,7 +32,7 @@ def compile_prometheus(
     document = {
         "global": {
             "scrape_interval": interval,
-            "scrape_timeout": duration(min(interval_seconds, 10)),
+            "scrape_timeout": duration(scrape_timeout_seconds(interval_seconds)),
             "evaluation_interval": interval,
         },
         "rule_files": list(rule_files),
@@ -40,6 +40,11 @@ def compile_prometheus(
         "scrape_configs": [job for job in jobs if job["static_configs"][0]["targets"]],
     }
     return to_yaml(document)
+
+
+def scrape_timeout_seconds(interval_seconds: int) -> int:
+    """Return how long Prometheus waits for a page."""
+    return min(interval_seconds, 10)
 
 
 def retention_flag(seconds: int) -> str:

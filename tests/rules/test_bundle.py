@@ -1,0 +1,294 @@
+"""The shipped alerts: each has three tests and a page, and words and PromQL that hold everywhere.
+
+The alerts of rules/alerts/SUBJECT.yml are tested in rules/tests/alerts/SUBJECT.yml, by promtool. A test's name begins
+with the alert's name and one of three words; a colon and why may follow:
+
+    - name: 'DiskSlow fires: 0.3 s for 10 minutes'     at least one list in `exp_alerts`, with labels and annotations,
+                                                       and each severity of the alert in one of them
+    - name: 'DiskSlow stays silent: 0.09 s'            series of a metric that it asks for, and only `exp_alerts: []`
+    - name: 'DiskSlow recovers'                        a list in `exp_alerts`, and `exp_alerts: []` at a later time
+
+All checks of such a test are `alert_rule_test` with `alertname: DiskSlow`, at times like 19m37s, never multiples of 15 s.
+`rule_files` are ../../generated/rules/perfloop-alerts.yml and ../../generated/rules/perfloop-recording.yml. Here each
+file runs with only the group `perfloop-SUBJECT` and the catalogue, freshly compiled: rules of others would only cost
+time. Tests may share series and expectations by YAML anchors.
+
+An alert with two severities says `severity: warning`, `threshold: 5`, `critical: 2`, and has `$threshold` in `expr`.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from perfloop import config
+from perfloop.app.compile import compile_all
+from perfloop.model import Operator
+from perfloop.rules.catalogue import shipped as catalogue
+from perfloop.rules.pages import pages
+from perfloop.rules.shipped import ShippedAlert, shipped
+from perfloop.rules.thresholds import alert_name
+from perfloop.stack.process import find_binary
+from tests.rules.test_catalogue import exported_names, optimizers_names
+
+ROOT = Path(__file__).parent.parent.parent
+TESTS = ROOT / "rules" / "tests" / "alerts"
+ALERTS = {name: entry for entries in shipped().values() for name, entry in entries.items()}
+SUBJECTS = list(shipped())
+BOARDS = {"", "overview", "host", "network", "application", "database", "benchmarks", "exporter"}
+# In both Prometheus 2.42 and 3.x, with the same meaning.
+FUNCTIONS = {
+    *("abs", "changes", "clamp_max", "clamp_min", "delta", "deriv", "histogram_quantile", "increase", "label_replace"),
+    *("predict_linear", "rate", "resets", "scalar", "time", "timestamp", "vector"),
+    *(f"{word}_over_time" for word in ("avg", "count", "last", "max", "min", "present", "quantile", "sum")),
+}
+# What Prometheus and Alertmanager say of themselves, in 2.42 and 0.25 and since; and what Prometheus says of scrapes.
+OTHERS = {
+    *("up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"),
+    "alertmanager_config_last_reload_successful",
+    "alertmanager_notifications_failed_total",
+    "alertmanager_notifications_total",
+    "prometheus_config_last_reload_success_timestamp_seconds",
+    "prometheus_config_last_reload_successful",
+    "prometheus_notifications_alertmanagers_discovered",
+    "prometheus_notifications_dropped_total",
+    "prometheus_notifications_errors_total",
+    "prometheus_notifications_queue_capacity",
+    "prometheus_notifications_queue_length",
+    "prometheus_notifications_sent_total",
+    "prometheus_rule_evaluation_failures_total",
+    "prometheus_rule_group_interval_seconds",
+    "prometheus_rule_group_iterations_missed_total",
+    "prometheus_rule_group_iterations_total",
+    "prometheus_rule_group_last_duration_seconds",
+    "prometheus_target_scrapes_sample_duplicate_timestamp_total",
+    "prometheus_target_scrapes_sample_out_of_order_total",
+    "prometheus_tsdb_compactions_failed_total",
+    "prometheus_tsdb_head_truncations_failed_total",
+    "prometheus_tsdb_wal_corruptions_total",
+    "prometheus_tsdb_wal_writes_failed_total",
+}
+_COMPARISONS = {">", ">=", "<", "<=", "==", "!="}
+_ALWAYS = "Watchdog"
+
+
+def compiled_groups() -> dict[str, Any]:
+    path = ROOT / "perfloop.yml"
+    files = compile_all(config.load(path), config_path=path)
+    texts = [text for name, text in files.items() if name.startswith("rules/")]
+    return {group["name"]: group for text in texts for group in yaml.safe_load(text)["groups"]}
+
+
+def tests_of(subject: str) -> list[dict[str, Any]]:
+    file = TESTS / f"{subject}.yml"
+    return list(yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]) if file.exists() else []
+
+
+def tests_about(name: str, word: str) -> list[dict[str, Any]]:
+    wanted = re.compile(rf"{name} {word}(:.*)?", re.DOTALL)
+    return [test for subject in SUBJECTS for test in tests_of(subject) if wanted.fullmatch(test["name"])]
+
+
+def checks(test: dict[str, Any], name: str) -> list[tuple[int, list[Any]]]:
+    """Return what a test expects of the alert, by the second at which it does, in the order of time."""
+    found = [check for check in test["alert_rule_test"] if check["alertname"] == name]
+    assert len(found) == len(test["alert_rule_test"]), f"{test['name']}: a check of another alert"
+    return sorted(((seconds(check["eval_time"]), check["exp_alerts"] or []) for check in found), key=lambda c: c[0])
+
+
+def seconds(text: str) -> int:
+    return int(promql_parser.parse_duration(text).total_seconds())
+
+
+def nodes(entry: ShippedAlert) -> list[Any]:
+    found: list[Any] = []
+    promql_parser.walk(promql_parser.parse(plain(entry.expr)), found.append)
+    return found
+
+
+def plain(expression: str) -> str:
+    """Return the expression with numbers for the names that the compiler replaces."""
+    return re.sub(r"\$\w+", "7", expression.replace("$range", "5m"))
+
+
+def metrics_of(entry: ShippedAlert) -> set[str]:
+    return {node.name for node in nodes(entry) if isinstance(node, promql_parser.VectorSelector) and node.name}
+
+
+def binaries(entry: ShippedAlert) -> Iterator[Any]:
+    return (node for node in nodes(entry) if isinstance(node, promql_parser.BinaryExpr))
+
+
+def parametrized(names: list[str]) -> Any:
+    return pytest.mark.parametrize("name", names)
+
+
+# -- tests -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def groups() -> dict[str, Any]:
+    return compiled_groups()
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_the_alerts_of_each_subject_do_what_their_tests_say(
+    subject: str, groups: dict[str, Any], tmp_path: Path
+) -> None:
+    rules, here = tmp_path / "generated" / "rules", tmp_path / "tests" / "alerts"
+    rules.mkdir(parents=True)
+    here.mkdir(parents=True)
+    (rules / "perfloop-alerts.yml").write_text(yaml.safe_dump({"groups": [groups[f"perfloop-{subject}"]]}))
+    (rules / "perfloop-recording.yml").write_text(yaml.safe_dump({"groups": [groups["perfloop-catalogue"]]}))
+    (here / "test.yml").write_text((TESTS / f"{subject}.yml").read_text(encoding="utf-8"), encoding="utf-8")
+    argv = [find_binary("promtool"), "test", "rules", "test.yml"]
+
+    done = subprocess.run(argv, cwd=here, capture_output=True, text=True, check=False, timeout=60)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@parametrized(list(ALERTS))
+def test_each_alert_has_a_test_in_which_it_fires(name: str) -> None:
+    found = tests_about(name, "fires")
+
+    assert found, f"rules/tests/alerts has no test '{name} fires'"
+    expected = [alert for test in found for _, alerts in checks(test, name) for alert in alerts]
+    assert expected
+    severities = {alert["exp_labels"]["severity"] for alert in expected}
+    assert severities == {severity for severity, _ in ALERTS[name].levels}, "a severity is not tested"
+    for alert in expected:
+        assert {"severity", "rule"} <= alert["exp_labels"].keys()
+        assert {"summary", "description", "runbook_url"} <= alert["exp_annotations"].keys()
+
+
+@parametrized([name for name in ALERTS if name != _ALWAYS])
+def test_each_alert_has_a_test_in_which_it_only_nearly_fires(name: str) -> None:
+    found = tests_about(name, "stays silent")
+
+    assert found, f"rules/tests/alerts has no test '{name} stays silent'"
+    for test in found:
+        assert checks(test, name)
+        assert [alerts for _, alerts in checks(test, name) if alerts] == []
+        given = {re.split(r"[{\s]", series["series"])[0] for series in test["input_series"]}
+        assert given & metrics_of(ALERTS[name]) or any("perfloop:" in metric for metric in metrics_of(ALERTS[name]))
+
+
+@parametrized([name for name in ALERTS if name != _ALWAYS])
+def test_each_alert_has_a_test_in_which_it_recovers(name: str) -> None:
+    found = tests_about(name, "recovers")
+
+    assert found, f"rules/tests/alerts has no test '{name} recovers'"
+    for test in found:
+        expected = [bool(alerts) for _, alerts in checks(test, name)]
+        assert True in expected
+        assert expected[-1] is False
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_no_test_asks_on_the_grid_where_prometheus_2_and_3_see_other_samples(subject: str) -> None:
+    times = [check["eval_time"] for test in tests_of(subject) for check in test.get("alert_rule_test", ())]
+
+    assert times
+    assert [time for time in times if seconds(time) % 15 == 0] == []
+
+
+def test_no_test_is_about_an_alert_that_does_not_exist() -> None:
+    said = [test["name"] for subject in SUBJECTS for test in tests_of(subject)]
+
+    assert [name for name in said if not re.match(r"(\w+) (fires|stays silent|recovers)(:|$)", name)] == []
+    assert {name.split()[0] for name in said} <= ALERTS.keys()
+    assert {file.stem for file in TESTS.glob("*.yml")} <= set(SUBJECTS)
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+@parametrized(list(ALERTS))
+def test_each_alert_says_what_it_is_in_the_same_way(name: str) -> None:
+    entry = ALERTS[name]
+    severities = [severity for severity, _ in entry.levels]
+
+    assert re.fullmatch(r"([A-Z][a-z0-9]+)+", name)
+    assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", entry.rule)
+    assert set(severities) <= ({"none"} if name == _ALWAYS else {"critical", "warning", "info"})
+    assert len(severities) == len(set(severities))
+    assert re.fullmatch(r"[A-Z0-9][^{}$]*\.", entry.summary), entry.summary
+    assert entry.description.endswith(".")
+    assert ("{{" in entry.description) is (name != _ALWAYS), "a description has the values"
+    assert entry.board in BOARDS
+
+
+@parametrized(list(ALERTS))
+def test_each_page_has_something_under_every_heading(name: str) -> None:
+    page, text = pages()[f"{name}.md"], ALERTS[name].explanation
+
+    assert f"# {name}\n" in page
+    for part in (text.meaning, text.threshold, text.policy, *text.actions):
+        assert re.fullmatch(r"[^\s].*[.?!)]", part.strip(), re.DOTALL), part
+    assert text.actions
+
+
+def test_no_value_stands_in_a_label_as_it_would_make_each_evaluation_another_alert(groups: dict[str, Any]) -> None:
+    rules = [rule for group in groups.values() for rule in group["rules"] if "alert" in rule]
+
+    assert [rule["alert"] for rule in rules if "{{" in "".join(rule["labels"].values())] == []
+
+
+def test_names_and_rules_are_unique_and_none_is_that_of_a_threshold() -> None:
+    thresholds = {alert_name(metric, operator) for metric in catalogue() for operator in Operator}
+    rules = [entry.rule for entry in ALERTS.values()]
+
+    assert len(ALERTS) == sum(len(entries) for entries in shipped().values())
+    assert ALERTS.keys() & thresholds == set()
+    assert [rule for rule in rules if rules.count(rule) > 1 or rule in catalogue()] == []
+
+
+# -- expressions -------------------------------------------------------------------------------------------------------
+
+
+@parametrized(list(ALERTS))
+def test_each_expression_is_the_same_in_prometheus_2_and_3(name: str) -> None:
+    calls = {node.func.name for node in nodes(ALERTS[name]) if isinstance(node, promql_parser.Call)}
+
+    assert calls <= FUNCTIONS
+    assert not re.search(r'le="\d+"', ALERTS[name].expr), 'Prometheus 3 writes le="1.0"'
+
+
+@parametrized(list(ALERTS))
+def test_each_expression_asks_only_for_metrics_that_exist(name: str) -> None:
+    recorded = {metric.series for metric in catalogue().values()}
+
+    assert metrics_of(ALERTS[name]) - exported_names() - optimizers_names() - recorded - OTHERS == set()
+
+
+@parametrized([name for name in ALERTS if name != _ALWAYS])
+def test_each_expression_compares_and_never_fires_for_not_a_number(name: str) -> None:
+    operators = [str(node.op) for node in binaries(ALERTS[name])]
+
+    assert set(operators) & (_COMPARISONS | {"unless"})
+    assert "!=" not in operators, "NaN differs from every number"
+
+
+@parametrized(list(ALERTS))
+def test_each_division_is_by_a_number_or_by_what_is_above_zero(name: str) -> None:
+    for node in binaries(ALERTS[name]):
+        if str(node.op) == "/":
+            inner = node.rhs.expr if isinstance(node.rhs, promql_parser.ParenExpr) else node.rhs
+            guarded = isinstance(inner, promql_parser.BinaryExpr) and str(inner.op) == ">"
+            assert guarded or isinstance(inner, promql_parser.NumberLiteral), node.prettify()
+
+
+@parametrized(list(ALERTS))
+def test_each_rate_is_taken_of_a_counter(name: str) -> None:
+    calls = [node for node in nodes(ALERTS[name]) if isinstance(node, promql_parser.Call)]
+    rated = [call.args[0].vector_selector.name for call in calls if call.func.name in {"rate", "increase"}]
+
+    assert [metric for metric in rated if not metric.endswith(("_total", "_sum", "_count", "_bucket"))] == []
