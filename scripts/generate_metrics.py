@@ -108,6 +108,7 @@ def _optimizer() -> list[Family]:
         _remember(store)
         metrics = OptimizerMetrics(store, last_tick_at=lambda: 0.0)
         metrics.refused.labels("503")
+        metrics.expect_notifications("github")
         text = generate_latest(metrics.registry).decode()
         store.close()
     return _declared(text)

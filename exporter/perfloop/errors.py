@@ -6,9 +6,11 @@
     * Conflict: what stands there is neither what was before nor what we wrote; a person has to look
     * Temporary: it may work later
         * Unavailable: the other system does not answer; nothing was changed
+            * Throttled: it answers, and asks to be left alone for a while; carries for how long
         * Paused: a person has stopped new actions
         * OutcomeUnknown: a write was sent and no answer came; only a probe can tell what happened
     * Rejected: the other system answered, and the answer was no; nothing was changed
+        * Unauthorized: because of who asks; the token is wrong, or may not do this
     * NotFound: there is no such thing in the store
     * Stale: somebody else changed the row meanwhile; read it again
     * NotNow: this cannot be asked of an execution in its present state
@@ -52,6 +54,14 @@ class Unavailable(Temporary):
     """The other system does not answer; nothing was changed."""
 
 
+class Throttled(Unavailable):
+    """The other system asks for fewer requests, and for none in the next `retry_seconds`."""
+
+    def __init__(self, message: str, *, retry_seconds: float) -> None:
+        super().__init__(message)
+        self.retry_seconds = retry_seconds
+
+
 class Paused(Temporary):
     """A person has stopped new actions; the message says why."""
 
@@ -62,6 +72,10 @@ class OutcomeUnknown(Temporary):
 
 class Rejected(PerfloopError):
     """The other system understood and refused; nothing was changed."""
+
+
+class Unauthorized(Rejected):
+    """The other system does not know the token, or the token may not do what was asked."""
 
 
 class NotFound(PerfloopError):

@@ -8,6 +8,7 @@ from typing import Protocol
 from perfloop.model import (
     Action,
     Alert,
+    AlertGroup,
     Baseline,
     Change,
     Component,
@@ -277,6 +278,28 @@ class Steering(Protocol):
 
     def release(self, execution_id: str) -> Execution:
         """Accept what stands at a locked component."""
+
+
+class Notifier(Protocol):
+    """Tells people of alerts through a system that Alertmanager does not speak to itself."""
+
+    def notify(self, group: AlertGroup) -> str:
+        """Tell of a group as it is now; return in a word what was done. The same group twice is told once.
+
+        Raises Unavailable when it may work later, and Rejected when only a person can change that.
+        """
+
+
+class History(Protocol):
+    """What was recorded under the names that users know."""
+
+    def measurements(
+        self, name: str, *, start: float | None = None, end: float | None = None, limit: int
+    ) -> list[Measurement]:
+        """Return the newest samples, newest first; by default those of the last hour.
+
+        Raises NotFound with the nearest name, Rejected for a time that ends before it begins, and Unavailable.
+        """
 
 
 class AlertSource(Protocol):

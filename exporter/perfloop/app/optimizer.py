@@ -14,6 +14,7 @@ import uvicorn
 from prometheus_client import disable_created_metrics
 
 from perfloop.app.listener import listen
+from perfloop.app.notifiers import build_notifiers
 from perfloop.config import Config, component_of, load, read_secret
 from perfloop.config.schema import PolicySection, StepSection
 from perfloop.drivers import connect
@@ -25,7 +26,7 @@ from perfloop.optimizer.decider import Parts
 from perfloop.optimizer.evaluator import PrometheusEvaluator
 from perfloop.optimizer.policy import Budget
 from perfloop.prometheus.client import PrometheusClient
-from perfloop.protocols import Clock
+from perfloop.protocols import Clock, Notifier
 from perfloop.rules.catalogue import catalogue
 from perfloop.stores import SqlStore
 from perfloop.web.api import Api
@@ -44,6 +45,7 @@ class Optimizer:
         self._file, self._base, self._environ = config_file, config_file.resolve().parent, environ
         config = load(config_file)
         parts, self._token = self._build(config)
+        self._notifiers = self._build_notifiers(config)
         store_path = self._base / config.store.path
         self._lock = _lock_store(store_path)
         self.store = SqlStore(store_path)
@@ -53,6 +55,7 @@ class Optimizer:
         self._clock = clock
         self._address = config.web.optimizer_address
         self._server = self._make_server()
+        self._expect_notifications()
         self._note_reload(succeeded=True)
 
     def stop(self) -> None:
@@ -81,6 +84,7 @@ class Optimizer:
             metrics=self.metrics,
             token=lambda: self._token,
             reload=self.reload,
+            notifiers=lambda: self._notifiers,
             clock=self._clock,
         )
         return uvicorn.Server(uvicorn.Config(api.build(), log_config=None, access_log=False, server_header=False))
@@ -88,12 +92,15 @@ class Optimizer:
     def reload(self) -> None:
         """Read the configuration again. Raises ConfigInvalid and leaves the running one in force if it is broken."""
         try:
-            parts, token = self._build(load(self._file))
+            config = load(self._file)
+            parts, token = self._build(config)
+            notifiers = self._build_notifiers(config)
         except ConfigInvalid as error:
             self._note_reload(succeeded=False)
             logger.error("reload failed; the running configuration stays", extra={"problems": error.problems})  # noqa: TRY400
             raise
-        self._token = token
+        self._token, self._notifiers = token, notifiers
+        self._expect_notifications()
         self.controller.reconfigure(parts)
         self._note_reload(succeeded=True)
         logger.info("configuration reloaded")
@@ -102,6 +109,13 @@ class Optimizer:
         self.metrics.reload_ok.set(float(succeeded))
         if succeeded:
             self.metrics.reload_at.set(self._clock())
+
+    def _build_notifiers(self, config: Config) -> dict[str, Notifier]:
+        return build_notifiers(config, config_path=self._file, environ=self._environ)
+
+    def _expect_notifications(self) -> None:
+        for channel in self._notifiers:
+            self.metrics.expect_notifications(channel)
 
     def _build(self, config: Config) -> tuple[Parts, str]:
         token = read_secret(config.web.token, base=self._base, environ=self._environ)

@@ -5,7 +5,7 @@ Times are Unix seconds and end in `_at`; durations end in `_seconds`; shares of 
 
 from __future__ import annotations
 
-from perfloop.model.alerts import Alert, AlertStatus, Episode, Receipt, RuleState
+from perfloop.model.alerts import Alert, AlertGroup, AlertStatus, Episode, Receipt, RuleState
 from perfloop.model.changes import Change, Component, Encryption, Probe, Reversibility, Setting, Step
 from perfloop.model.counts import LatestEffect, StoreCounts
 from perfloop.model.executions import (
@@ -26,6 +26,7 @@ from perfloop.model.measuring import (
     CatalogueMetric,
     Direction,
     Family,
+    Measurement,
     MetricType,
     Operator,
     Paths,
@@ -50,6 +51,7 @@ __all__ = [
     "THIS_HOST",
     "Action",
     "Alert",
+    "AlertGroup",
     "AlertStatus",
     "Alias",
     "Baseline",
@@ -71,6 +73,7 @@ __all__ = [
     "LatestEffect",
     "Limits",
     "LogEntry",
+    "Measurement",
     "MetricType",
     "Mode",
     "Objective",

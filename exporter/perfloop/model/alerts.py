@@ -48,6 +48,29 @@ class Alert(Struct, frozen=True, kw_only=True):
         return True
 
 
+class AlertGroup(Struct, frozen=True, kw_only=True):
+    """One Alertmanager notification: the alerts that it sends together, and by what it groups them.
+
+    `labels` are those that all of its alerts share because the route groups by them; `truncated` counts what
+    `max_alerts` cut off.
+    """
+
+    key: str
+    labels: Mapping[str, str]
+    alerts: tuple[Alert, ...]
+    truncated: int = 0
+
+    @property
+    def firing(self) -> tuple[Alert, ...]:
+        """The alerts that fire."""
+        return tuple(alert for alert in self.alerts if alert.status is AlertStatus.FIRING)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all of its alerts have ended; of those that were cut off nothing is known."""
+        return not self.firing and not self.truncated
+
+
 class Receipt(Struct, frozen=True, kw_only=True):
     """What became of the alerts of one delivery."""
 

@@ -103,3 +103,11 @@ class Sample(Struct, frozen=True, kw_only=True):
 
     at: float
     value: float
+
+
+class Measurement(Struct, frozen=True, kw_only=True):
+    """One sample of a recorded series, with the series' labels."""
+
+    at: float
+    labels: Mapping[str, str]
+    value: float

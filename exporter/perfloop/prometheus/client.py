@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TypeVar
 
 import msgspec
 import requests
-import urllib3
 from msgspec import Raw, Struct, field
 
 from perfloop.errors import Rejected, Unavailable
+from perfloop.exchange import exchange
 from perfloop.model import RuleState, Sample
 
 T = TypeVar("T")
 
-LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 TRY_LATER = frozenset({408, 425, 429})
 
 
@@ -156,7 +154,15 @@ class PrometheusClient:
             return False
 
     def _ask(self, method: str, path: str, shape: type[T], form: Mapping[str, str] | None = None) -> T:
-        status, body = self._exchange(method, path, form)
+        answer = exchange(
+            self._own.session,
+            method,
+            f"{self._url}/api/v1/{path}",
+            who=f"Prometheus at {self._url}",
+            timeout_seconds=self._timeout_seconds,
+            form=form,
+        )
+        status, body = answer.status, answer.body
         if status >= requests.codes.server_error or status in TRY_LATER:
             raise Unavailable(f"Prometheus at {self._url} answers {status}: {_words(body)}")
         if status != requests.codes.ok:
@@ -165,29 +171,6 @@ class PrometheusClient:
             return msgspec.json.decode(msgspec.json.decode(body, type=_Answer).data, type=shape)
         except msgspec.MsgspecError as error:
             raise Rejected(f"{self._url} does not answer as the Prometheus API does: {error}") from error
-
-    def _exchange(self, method: str, path: str, form: Mapping[str, str] | None) -> tuple[int, bytes]:
-        """Send one request. The deadline is for the whole answer: requests' own timeout restarts with each byte.
-
-        `read1` returns what has come; `iter_content` would wait for a full chunk.
-        """
-        deadline = time.monotonic() + self._timeout_seconds
-        try:
-            with self._own.session.request(
-                method, f"{self._url}/api/v1/{path}", data=form, timeout=self._timeout_seconds, stream=True
-            ) as response:
-                body = bytearray()
-                while chunk := response.raw.read1(65536, decode_content=True):
-                    body += chunk
-                    if time.monotonic() > deadline:
-                        raise Unavailable(f"Prometheus at {self._url} took over {self._timeout_seconds:g} s to answer")
-                    if len(body) > LARGEST_ANSWER_BYTES:
-                        raise Rejected(f"the answer of {self._url} is over {LARGEST_ANSWER_BYTES} bytes")
-                return response.status_code, bytes(body)
-        except (requests.Timeout, urllib3.exceptions.TimeoutError) as error:
-            raise Unavailable(f"Prometheus at {self._url} gave no answer in {self._timeout_seconds:g} s") from error
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-            raise Unavailable(f"Prometheus at {self._url} does not answer: {_cause(error)}") from error
 
 
 def _sample(at: float, value: str) -> Sample | None:
@@ -201,11 +184,3 @@ def _words(body: bytes) -> str:
         return msgspec.json.decode(body, type=_Answer).error
     except msgspec.MsgspecError:
         return body[:200].decode(errors="replace").strip() or "nothing"
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason: requests and urllib3 wrap `Connection refused` three times."""
-    if isinstance(reason := getattr(error, "reason", None), BaseException):
-        return _cause(reason)
-    wrapped = [arg for arg in error.args if isinstance(arg, BaseException)]
-    return _cause(wrapped[-1]) if wrapped else str(error).rpartition(": ")[2]

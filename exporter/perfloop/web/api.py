@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import msgspec
@@ -23,9 +23,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from perfloop import __version__
 from perfloop.errors import ConfigInvalid, NotFound, NotNow, PerfloopError, Rejected, Unavailable
 from perfloop.model import Execution, Receipt, RecordedDecision
-from perfloop.protocols import Clock, Steering, Store
+from perfloop.protocols import Clock, Notifier, Steering, Store
 from perfloop.web.client import ActionDetail
 from perfloop.web.metrics import OptimizerMetrics
+from perfloop.web.notify import telling
 from perfloop.web.payload import read_notification
 
 logger = logging.getLogger(__name__)
@@ -68,16 +69,17 @@ class Api:
         metrics: OptimizerMetrics,
         token: Callable[[], str],
         reload: Callable[[], None],
+        notifiers: Callable[[], Mapping[str, Notifier]] = dict,
         clock: Clock = time.time,
     ) -> None:
         self._store, self._steering, self._metrics = store, steering, metrics
-        self._token, self._reload, self._clock = token, reload, clock
+        self._token, self._reload, self._notifiers, self._clock = token, reload, notifiers, clock
 
     def build(self) -> Litestar:
         """Return the ASGI application."""
         api = Router(
             "/api/v1",
-            route_handlers=[self._alerts(), *self._reading(), *self._steer()],
+            route_handlers=[self._alerts(), telling(self._notifiers, self._metrics), *self._reading(), *self._steer()],
             guards=[self._guard()],
             security=[{"token": []}],
         )
@@ -112,14 +114,14 @@ class Api:
         def receive_alerts(body: RawBody) -> Receipt:
             """Store a notification of Alertmanager (payload version 4); it is on disk when the answer comes."""
             began = time.perf_counter()
-            alerts, truncated = read_notification(body)
-            receipt = self._store.receive(alerts, now=self._clock())
+            group = read_notification(body)
+            receipt = self._store.receive(group.alerts, now=self._clock())
             self._steering.wake()
             for result, count in msgspec.structs.asdict(receipt).items():
                 self._metrics.alerts.labels(result).inc(count)
-            if truncated:
-                self._metrics.truncated.inc(truncated)
-                logger.warning("alertmanager cut alerts off; set max_alerts to 0", extra={"alerts": truncated})
+            if group.truncated:
+                self._metrics.truncated.inc(group.truncated)
+                logger.warning("alertmanager cut alerts off; set max_alerts to 0", extra={"alerts": group.truncated})
             self._metrics.delivery_seconds.observe(time.perf_counter() - began)
             return receipt
 

@@ -12,6 +12,7 @@ from perfloop import __version__
 from perfloop.model import LatestEffect, State
 from perfloop.protocols import Store
 
+NOTIFICATION_FAILURES = ("rejected", "throttled", "unauthorized", "unavailable")
 _SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
@@ -54,8 +55,26 @@ class OptimizerMetrics:
             "When perfloop.yml was last loaded with success.",
             registry=self.registry,
         )
+        self.notifications = CounterMetric(
+            "perfloop_optimizer_notifications",
+            "Notifications that Alertmanager handed over for a channel, those that failed among them.",
+            ["channel"],
+            registry=self.registry,
+        )
+        self.notifications_failed = CounterMetric(
+            "perfloop_optimizer_notifications_failed",
+            "Notifications that did not reach their channel; Alertmanager sends them again.",
+            ["channel", "reason"],
+            registry=self.registry,
+        )
         for result in ("opened", "repeated", "resolved", "late"):
             self.alerts.labels(result)
+
+    def expect_notifications(self, channel: str) -> None:
+        """Count the failures of a channel from zero, so that the first one is an increase."""
+        self.notifications.labels(channel)
+        for reason in NOTIFICATION_FAILURES:
+            self.notifications_failed.labels(channel, reason)
 
 
 class StoreCollector:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from perfloop.errors import Rejected
-from perfloop.model import Alert, AlertStatus
+from perfloop.model import Alert, AlertGroup, AlertStatus
 
 _Fingerprint = Annotated[str, Meta(pattern=r"^[0-9a-zA-Z_-]{1,128}$")]
 _Labels = Annotated[dict[str, str], Meta(max_length=256)]
@@ -31,18 +31,25 @@ class Notification(Struct, frozen=True, kw_only=True, rename="camel"):
 
     version: str
     alerts: list[WireAlert]
+    group_key: str = ""
+    group_labels: _Labels = {}
     truncated_alerts: int = 0
 
 
-def read_notification(body: bytes) -> tuple[list[Alert], int]:
-    """Return the alerts and the number of those cut off. Raises Rejected with the path of the mistake."""
+def read_notification(body: bytes) -> AlertGroup:
+    """Return the alerts, how they are grouped, and how many were cut off. Raises Rejected with the mistake's path."""
     try:
         notification = msgspec.json.decode(body, type=Notification)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected(f"not a payload of Alertmanager's webhook: {error}") from error
     if notification.version != "4":
         raise Rejected(f"the payload has version {notification.version!r}, expected '4'")
-    return [_alert(wire) for wire in notification.alerts], notification.truncated_alerts
+    return AlertGroup(
+        key=notification.group_key,
+        labels=notification.group_labels,
+        alerts=tuple(_alert(wire) for wire in notification.alerts),
+        truncated=notification.truncated_alerts,
+    )
 
 
 def _alert(wire: WireAlert) -> Alert:

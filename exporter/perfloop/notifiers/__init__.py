@@ -1,0 +1,1 @@
+"""Tell people through systems that Alertmanager does not speak to itself."""
