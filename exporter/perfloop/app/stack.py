@@ -86,7 +86,7 @@ class Stack:
         return sorted(readings, key=lambda reading: (reading.metric, reading.about))
 
     def _own(self, name: str, address: str) -> Child:
-        argv = [sys.executable, "-m", "perfloop", name, "--config.file", str(self.file)]
+        argv = [sys.executable, "-P", "-m", "perfloop", name, "--config.file", str(self.file)]
         ready = f"http://{address}/-/ready"
         return Child(
             name,
