@@ -98,7 +98,7 @@ def _missing_index(folder: Path) -> Patient:
 def _small_cache(folder: Path) -> Patient:
     settings = {"maxmemory": str(CACHE_BYTES), "maxmemory-policy": "allkeys-lru"}
     cache = servers.redis(folder, port=free_port(), settings=settings)
-    argv = [sys.executable, "-m", "perfloop.stack.cache_load", _port(cache)]
+    argv = [sys.executable, "-P", "-m", "perfloop.stack.cache_load", _port(cache)]
     return Patient(
         servers=[cache],
         load=[_load("cache load", argv, folder)],
