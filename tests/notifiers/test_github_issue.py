@@ -85,6 +85,14 @@ def test_a_group_that_fires_opens_one_issue_with_labels_and_what_there_is_to_kno
     assert f"[what to do]({links['runbook_url']}) · [board]({links['dashboard_url']})" in issue["body"]
 
 
+def test_a_title_has_the_alert_s_name_and_what_it_is_about(github: GitHub, clock: FakeClock) -> None:
+    labels = {"rule": "cpu_usage", "component": "orders", "instance": "web-1"}
+
+    channel(github).notify(AlertGroup(key="k", labels=labels, alerts=(alert(clock),)))
+
+    assert github.issues[0]["title"] == "CpuUsageHigh: orders, web-1"
+
+
 def test_within_the_cooldown_nothing_is_said_and_after_it_one_comment(github: GitHub, clock: FakeClock) -> None:
     notifier = channel(github)
     notifier.notify(group(alert(clock)))

@@ -14,15 +14,17 @@ LONGEST_TITLE = 120
 _MOST_ALERTS = 20
 _LONGEST_WORD, _LONGEST_TEXT = 100, 1000
 _MOST_LABELS = 30
+_SAID_BY_THE_NAME = {"alertname", "rule", "severity"}
 _LINK = re.compile(r"https?://[\w.~:/?#&=%+,;-]{1,1000}", re.ASCII)
 _LINKS = {"runbook_url": "what to do", "dashboard_url": "board"}
 
 
 def title_of(group: AlertGroup) -> str:
     """Return a line that says what the group is about: the alert's name, and the values by which it is grouped."""
-    labels = group.labels or (group.alerts[0].labels if group.alerts else {})
-    about = [value for name, value in sorted(labels.items()) if name not in {"alertname", "severity"} and value]
-    name = labels.get("alertname") or "Alerts"
+    first = group.alerts[0].labels if group.alerts else {}
+    labels = group.labels or first
+    about = [value for name, value in sorted(labels.items()) if value and name not in _SAID_BY_THE_NAME]
+    name = labels.get("alertname") or first.get("alertname") or "Alerts"
     return _plain(f"{name}: {', '.join(about)}" if about else name, LONGEST_TITLE)
 
 

@@ -23,8 +23,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from perfloop import __version__
 from perfloop.errors import ConfigInvalid, NotFound, NotNow, PerfloopError, Rejected, Unavailable
 from perfloop.model import Execution, Receipt, RecordedDecision
-from perfloop.protocols import Clock, Notifier, Steering, Store
+from perfloop.protocols import Clock, History, Notifier, Steering, Store
 from perfloop.web.client import ActionDetail
+from perfloop.web.history import remembering
 from perfloop.web.metrics import OptimizerMetrics
 from perfloop.web.notify import telling
 from perfloop.web.payload import read_notification
@@ -70,9 +71,11 @@ class Api:
         token: Callable[[], str],
         reload: Callable[[], None],
         notifiers: Callable[[], Mapping[str, Notifier]] = dict,
+        history: Callable[[], History] | None = None,
         clock: Clock = time.time,
     ) -> None:
         self._store, self._steering, self._metrics = store, steering, metrics
+        self._history = history
         self._token, self._reload, self._notifiers, self._clock = token, reload, notifiers, clock
 
     def build(self) -> Litestar:
@@ -152,7 +155,8 @@ class Api:
             """Return decisions, newest first; refusals say why."""
             return self._store.decisions(limit=limit)
 
-        return [status, list_actions, show_action, list_decisions]
+        measured = [remembering(self._history)] if self._history is not None else []
+        return [status, list_actions, show_action, list_decisions, *measured]
 
     # -- steering ------------------------------------------------------------------------------------------------------
 

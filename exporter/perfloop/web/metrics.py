@@ -108,6 +108,12 @@ class StoreCollector:
             ["policy"],
             {(policy,): count for policy, count in counts.rollbacks.items()},
         )
+        yield _gauge(
+            "perfloop_optimizer_locked_executions",
+            "Changes that could not be undone; their component is left alone until a person releases it.",
+            ["component"],
+            {(component,): count for component, count in counts.locked.items()},
+        )
         yield from _latest(counts.latest)
         yield GaugeMetricFamily("perfloop_optimizer_queue_length", "Open episodes that await a decision.", counts.queue)
         yield GaugeMetricFamily(
