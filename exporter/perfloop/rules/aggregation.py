@@ -1,4 +1,4 @@
-"""Aggregation over time: one of six functions over a window, for gauges, counters and classic histograms.
+"""Aggregation over time: one of six functions over a window, for gauges, counters, and histograms of both kinds.
 
 A regular expression on `__name__` inside a range function fails when Prometheus evaluates it, so patterns are expanded
 here, into one rule for each metric, kept apart by the label `source_metric`.
@@ -40,6 +40,7 @@ class Kind(StrEnum):
     GAUGE = "gauge"
     COUNTER = "counter"
     HISTOGRAM = "histogram"
+    NATIVE_HISTOGRAM = "native_histogram"
 
 
 class Source(Struct, frozen=True, kw_only=True):
@@ -134,6 +135,8 @@ def expression_for(entry: Aggregation, source: Source, *, interval_seconds: int,
     window = f"[{duration(entry.window_seconds)}]"
     if source.kind is Kind.HISTOGRAM:
         return _over_histogram(entry, source.series, window)
+    if source.kind is Kind.NATIVE_HISTOGRAM:
+        return _over_native_histogram(entry, f"{source.series}{window}")
     if source.kind is Kind.COUNTER:
         steps = f"rate({source.series}[{duration(range_seconds)}])"
         subquery = f"{steps}[{duration(entry.window_seconds)}:{duration(interval_seconds)}]"
@@ -168,6 +171,19 @@ def _over_histogram(entry: Aggregation, series: str, window: str) -> str:
         return f"increase({series}_sum{window})"
     if entry.aggregator is Aggregator.COUNT:
         return f"increase({series}_count{window})"
+    raise ConfigInvalid([f"a histogram has no {entry.aggregator}; expected Sum, Average, Count or Percentile(p)"])
+
+
+def _over_native_histogram(entry: Aggregation, samples: str) -> str:
+    observed = f"histogram_count(rate({samples})) > 0"
+    if entry.quantile is not None:
+        return f"histogram_quantile({number(entry.quantile)}, rate({samples})) and {observed}"
+    if entry.aggregator is Aggregator.AVERAGE:
+        return f"histogram_sum(rate({samples})) / ({observed})"
+    if entry.aggregator is Aggregator.SUM:
+        return f"histogram_sum(increase({samples}))"
+    if entry.aggregator is Aggregator.COUNT:
+        return f"histogram_count(increase({samples}))"
     raise ConfigInvalid([f"a histogram has no {entry.aggregator}; expected Sum, Average, Count or Percentile(p)"])
 
 

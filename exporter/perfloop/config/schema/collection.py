@@ -102,5 +102,5 @@ class AggregationRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=
     time_window: WholeSeconds
     #: Name of the recorded series.
     output_metric: Annotated[str, Meta(pattern=r"^[a-zA-Z_:][a-zA-Z0-9_:]*$", description="a metric name")]
-    #: What the source is, where its name does not say it (`_total` is a counter, `_bucket` a histogram).
-    metric_type: Literal["gauge", "counter", "histogram"] | None = None
+    #: What the source is, where its name does not say it (`_total` is a counter, `_bucket` a classic histogram).
+    metric_type: Literal["gauge", "counter", "histogram", "native_histogram"] | None = None
