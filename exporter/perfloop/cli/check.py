@@ -8,22 +8,24 @@ from pathlib import Path
 import click
 
 from perfloop import config
-from perfloop.app.compile import compile_all
+from perfloop.app.compile import Targets, compile_all
+from perfloop.cli.compile import target, unchecked
 from perfloop.config import Config
 from perfloop.rules.lint import Lint, lint
 
 
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=Path("perfloop.yml"))
-def command(file: Path) -> None:
+@target
+def command(file: Path, targets: Targets) -> None:
     """Check FILE (by default perfloop.yml); say every mistake with its place.
 
     What it compiles to is checked by promtool and amtool too, where they are installed. Exit codes: 0 ok, 1 mistakes
     in the file, 3 findings of the tools.
     """
     loaded = config.load(file)
-    files = compile_all(loaded, config_path=file)
-    found = lint(files)
+    files = compile_all(loaded, config_path=file, targets=targets)
+    found = lint(files, targets=targets)
     if found.findings:
         click.echo("\n".join(f"{file}: {finding}" for finding in found.findings), err=True)
         sys.exit(3)
@@ -54,5 +56,4 @@ def _plural(word: str, count: int) -> str:
 
 def _tools(found: Lint) -> str:
     ran = f"checked by {' and '.join(found.ran)}" if found.ran else ""
-    missing = f"{' and '.join(found.missing)} not installed, not asked" if found.missing else ""
-    return "; ".join(part for part in (ran, missing) if part)
+    return "; ".join(part for part in (ran, unchecked(found)) if part)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from perfloop.collectors.logs.patterns import search_fault
 from perfloop.config.reader import Document
@@ -10,7 +11,11 @@ from perfloop.config.schema import Config, Secret
 from perfloop.config.schema.probes import HttpOptions, ProbeModule
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_RESERVED_HEADERS = {"authorization": "bearer_token or basic_auth", "connection": "no", "content-length": "body"}
+_RESERVED_HEADERS = {
+    "authorization": "bearer_token or basic_auth says it",
+    "connection": "the prober sets it",
+    "content-length": "body says it",
+}
 
 
 def check_probes(document: Document, config: Config) -> None:
@@ -51,11 +56,16 @@ def _check_http(document: Document, path: str, http: HttpOptions) -> None:
             document.report(f"{path}.{key}", problem)
     if http.bearer_token is not None and http.basic_auth is not None:
         document.report(path, "expected at most one of bearer_token and basic_auth")
-    for name, value in http.headers.items():
-        below = f"{path}.headers.{name}"
+    check_headers(document, f"{path}.headers", http.headers, _RESERVED_HEADERS)
+
+
+def check_headers(document: Document, path: str, headers: Mapping[str, str], reserved: Mapping[str, str]) -> None:
+    """Report headers that HTTP cannot carry, and the reserved ones with what is said of them."""
+    for name, value in headers.items():
+        below = f"{path}.{name}"
         if not _HEADER_NAME.fullmatch(name):
             document.report(below, f"expected the name of a header, got {name!r}")
-        elif name.lower() in _RESERVED_HEADERS:
-            document.report(below, f"is not for a header of your own; {_RESERVED_HEADERS[name.lower()]} says it")
+        elif name.lower() in reserved:
+            document.report(below, f"is not for a header of your own; {reserved[name.lower()]}")
         elif not (value.isascii() and value.isprintable()):
             document.report(below, f"expected one line of printable ASCII characters, got {value!r}")

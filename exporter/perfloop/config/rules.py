@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from perfloop.config.schema import AggregationRule, Config, Percentile
 from perfloop.config.schema import AlertRule as AlertRuleSection
+from perfloop.config.schema import ServiceLevel as ServiceLevelSection
 from perfloop.model import Operator
+from perfloop.rules import shipped
 from perfloop.rules.aggregation import Aggregation, Kind, aggregator_of
 from perfloop.rules.alert_rules import AlertRule, Beyond, Changed, Direction, Unlike
 from perfloop.rules.groups import Notice
@@ -13,6 +15,7 @@ from perfloop.rules.slo import ServiceLevel
 from perfloop.rules.thresholds import Threshold, ThresholdOverride
 
 _DAY, _HOUR, _MINUTE = 86400, 3600, 60
+_USUAL_WINDOW_DAYS = 30
 _OTHER_WORDS = {"Equals": Operator.EQUAL, "NotEquals": Operator.NOT_EQUAL}
 
 
@@ -70,7 +73,11 @@ def notice(config: Config, channels: tuple[str, ...] | None = None, cooldown_min
 
 def alert_rules(config: Config) -> tuple[AlertRule, ...]:
     """Return the user's own alerts that are enabled."""
-    return tuple(_alert_rule(config, section) for section in config.alert_rules if section.enabled)
+    return tuple(
+        alert_rule(config, section, path=f"alert_rules[{i}]")
+        for i, section in enumerate(config.alert_rules)
+        if section.enabled
+    )
 
 
 def service_levels(config: Config) -> tuple[ServiceLevel, ...]:
@@ -79,7 +86,7 @@ def service_levels(config: Config) -> tuple[ServiceLevel, ...]:
         ServiceLevel(
             name=name,
             objective_ratio=section.objective / 100,
-            window_seconds=section.window_days * _DAY,
+            window_seconds=_window_days(config, section) * _DAY,
             errors=section.errors,
             total=section.total,
             description=section.description,
@@ -89,6 +96,11 @@ def service_levels(config: Config) -> tuple[ServiceLevel, ...]:
     )
 
 
+def _window_days(config: Config, section: ServiceLevelSection) -> int:
+    kept = config.performance_collection.retention_period // _DAY
+    return section.window_days or min(_USUAL_WINDOW_DAYS, max(kept, 1))
+
+
 def changes(config: Config) -> dict[str, Change]:
     """Return what is different of shipped alerts."""
     return {
@@ -96,13 +108,18 @@ def changes(config: Config) -> dict[str, Change]:
             expr=section.expr,
             severity=section.severity,
             for_seconds=section.duration,
-            notice=notice(config, section.channels, section.cooldown_minutes),
+            notice=notice(
+                config,
+                () if section.channels is None and name in shipped.quiet() else section.channels,
+                section.cooldown_minutes,
+            ),
         )
         for name, section in config.alerts.override.items()
     }
 
 
-def _alert_rule(config: Config, section: AlertRuleSection) -> AlertRule:
+def alert_rule(config: Config, section: AlertRuleSection, *, path: str = "") -> AlertRule:
+    """Return one alert of the user's own, which has a condition."""
     metric, condition, minutes = _condition(section)
     return AlertRule(
         name=section.name,
@@ -112,6 +129,7 @@ def _alert_rule(config: Config, section: AlertRuleSection) -> AlertRule:
         severity=section.severity,
         description=section.description,
         notice=notice(config, section.channels, section.cooldown_minutes),
+        path=path,
     )
 
 

@@ -11,16 +11,18 @@ from perfloop import __version__
 from perfloop.model import CatalogueMetric
 from perfloop.rules import alert_rules, slo
 from perfloop.rules.aggregation import Aggregation, compile_aggregation
-from perfloop.rules.alert_rules import AlertRule
+from perfloop.rules.alert_rules import BASELINE_INTERVAL_SECONDS, AlertRule
 from perfloop.rules.alertmanager import compile_alertmanager
 from perfloop.rules.analysis import analysis_groups
-from perfloop.rules.catalogue import recorded_expression
+from perfloop.rules.catalogue import recorded_expression, without_nan
 from perfloop.rules.channels import Channel
 from perfloop.rules.groups import Group, Notice, Rule, render
+from perfloop.rules.inhibition import with_inhibitor
 from perfloop.rules.links import Links
 from perfloop.rules.prometheus import compile_prometheus, reachable, retention_flag
 from perfloop.rules.shipped import Change, shipped_groups
 from perfloop.rules.slo import ServiceLevel
+from perfloop.rules.targets import Targets
 from perfloop.rules.thresholds import Threshold, compile_threshold
 
 RECORDING_FILE = "rules/perfloop-recording.yml"
@@ -34,6 +36,7 @@ class RuleInputs(msgspec.Struct, frozen=True, kw_only=True):
     """What the compiler needs of perfloop.yml. `own_metrics` are the catalogue names that the user added or replaced.
 
     `credentials_file` is the webhook's token as Alertmanager will find it: absolute, or relative to alertmanager.yml.
+    `group_by` are the labels by which alerts share a notification to people.
     """
 
     source: str
@@ -47,6 +50,8 @@ class RuleInputs(msgspec.Struct, frozen=True, kw_only=True):
     disabled: frozenset[str] = frozenset()
     changes: Mapping[str, Change] = msgspec.field(default_factory=dict)
     notice: Notice = Notice()
+    group_by: tuple[str, ...] = ("alertname", "severity")
+    targets: Targets = Targets()
     links: Links = Links()
     interval_seconds: int
     rate_range_seconds: int
@@ -66,7 +71,7 @@ class RuleInputs(msgspec.Struct, frozen=True, kw_only=True):
 def compile_rules(inputs: RuleInputs) -> dict[str, str]:
     """Return the text of every file by its name relative to the output folder. Raises ConfigInvalid."""
     header = header_of(inputs.source, inputs.digest)
-    flag = retention_flag(inputs.retention_seconds)
+    alerts = alert_groups(inputs)
     prometheus = compile_prometheus(
         interval_seconds=inputs.interval_seconds,
         exporters=inputs.exporters,
@@ -74,18 +79,18 @@ def compile_rules(inputs: RuleInputs) -> dict[str, str]:
         prometheus_url=inputs.prometheus_url,
         alertmanager_url=inputs.alertmanager_url,
         rule_files=(RECORDING_FILE, ALERTS_FILE),
+        retention_seconds=inputs.retention_seconds if inputs.targets.retention_in_file else None,
     )
-    alertmanager = compile_alertmanager(
-        webhook_url=f"http://{reachable(inputs.optimizer)}/api/v1/alerts",
-        credentials_file=inputs.credentials_file,
-        interval_seconds=inputs.interval_seconds,
-    )
-    return {
+    flag = retention_flag(inputs.retention_seconds)
+    by_flag = {
         PROMETHEUS_FILE: f"{header}# start Prometheus with {flag} (see {FLAGS_FILE})\n{prometheus}",
         FLAGS_FILE: f"{header}{flag}\n",
-        ALERTMANAGER_FILE: header + alertmanager,
+    }
+    return {
+        **({PROMETHEUS_FILE: header + prometheus} if inputs.targets.retention_in_file else by_flag),
+        ALERTMANAGER_FILE: header + _alertmanager(inputs, alerts),
         RECORDING_FILE: header + render(recording_groups(inputs)),
-        ALERTS_FILE: header + render(alert_groups(inputs)),
+        ALERTS_FILE: header + render(alerts),
     }
 
 
@@ -108,15 +113,12 @@ def recording_groups(inputs: RuleInputs) -> tuple[Group, ...]:
             path=f"aggregation_rules[{i}]",
         )
     )
-    own = (
-        *(rule for each in inputs.alert_rules for rule in alert_rules.recordings(each, inputs.catalogue[each.metric])),
-        *(rule for each in inputs.service_levels for rule in slo.recordings(each, path=f"slos.{each.name}")),
-    )
     interval_seconds = inputs.interval_seconds
     return (
         Group(name="perfloop-catalogue", interval_seconds=interval_seconds, rules=catalogue),
         Group(name="perfloop-aggregations", interval_seconds=interval_seconds, rules=aggregations),
-        Group(name="perfloop-baselines", interval_seconds=interval_seconds, rules=own),
+        Group(name="perfloop-baselines", interval_seconds=BASELINE_INTERVAL_SECONDS, rules=_baselines(inputs)),
+        *slo.recording_groups(inputs.service_levels, interval_seconds=interval_seconds),
         *analysis_groups(
             inputs.catalogue, interval_seconds=interval_seconds, retention_seconds=inputs.retention_seconds
         ),
@@ -138,21 +140,13 @@ def alert_groups(inputs: RuleInputs) -> tuple[Group, ...]:
     )
     own = tuple(
         rule
-        for i, each in enumerate(inputs.alert_rules)
+        for each in inputs.alert_rules
         for rule in alert_rules.alerts(
-            each,
-            inputs.catalogue[each.metric],
-            interval_seconds=interval_seconds,
-            links=inputs.links,
-            path=f"alert_rules[{i}]",
+            each, inputs.catalogue[each.metric], interval_seconds=interval_seconds, links=inputs.links
         )
     )
-    levels = tuple(
-        rule
-        for each in inputs.service_levels
-        for rule in slo.alerts(each, links=inputs.links, path=f"slos.{each.name}")
-    )
-    return (
+    levels = tuple(rule for each in inputs.service_levels for rule in slo.alerts(each, links=inputs.links))
+    groups = (
         Group(name="perfloop-thresholds", interval_seconds=interval_seconds, rules=thresholds),
         Group(name="perfloop-alert-rules", interval_seconds=interval_seconds, rules=own),
         Group(name="perfloop-service-levels", interval_seconds=interval_seconds, rules=levels),
@@ -165,11 +159,37 @@ def alert_groups(inputs: RuleInputs) -> tuple[Group, ...]:
             range_seconds=inputs.rate_range_seconds,
         ),
     )
+    return with_inhibitor(groups)
+
+
+def _alertmanager(inputs: RuleInputs, groups: tuple[Group, ...]) -> str:
+    levels = (text for level in inputs.service_levels for text in (level.errors, level.total))
+    return compile_alertmanager(
+        webhook_url=f"http://{reachable(inputs.optimizer)}/api/v1/alerts",
+        credentials_file=inputs.credentials_file,
+        interval_seconds=inputs.interval_seconds,
+        alerts=[rule for group in groups for rule in group.rules],
+        channels=inputs.channels,
+        group_by=inputs.group_by,
+        expressions=(*(metric.expr for metric in inputs.catalogue.values()), *levels),
+        targets=inputs.targets,
+    )
+
+
+def _baselines(inputs: RuleInputs) -> tuple[Rule, ...]:
+    """Return what alerts compare with; several may compare with the same."""
+    found = {
+        rule.record: rule
+        for each in reversed(inputs.alert_rules)
+        for rule in alert_rules.recordings(
+            each, inputs.catalogue[each.metric], interval_seconds=inputs.interval_seconds
+        )
+    }
+    return tuple(found[name] for name in sorted(found))
 
 
 def _recorded(inputs: RuleInputs, metric: CatalogueMetric) -> Rule:
-    return Rule(
-        record=metric.series,
-        expr=recorded_expression(metric, range_seconds=inputs.rate_range_seconds),
-        source=f"metrics.{metric.name}" if metric.name in inputs.own_metrics else "",
-    )
+    expr = recorded_expression(metric, range_seconds=inputs.rate_range_seconds)
+    if metric.name not in inputs.own_metrics:
+        return Rule(record=metric.series, expr=expr)
+    return Rule(record=metric.series, expr=without_nan(expr), source=f"metrics.{metric.name}")

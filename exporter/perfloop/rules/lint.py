@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from perfloop.rules.compile import ALERTMANAGER_FILE, ALERTS_FILE, PROMETHEUS_FILE, RECORDING_FILE
+from perfloop.rules.targets import Targets, Version
 from perfloop.rules.write import write_all
 
 _CHECKS = (
@@ -20,18 +22,24 @@ _CHECKS = (
 )
 
 
+_DEFAULT_TARGETS = Targets()
+
+
 class Lint(Struct, frozen=True, kw_only=True):
-    """Which tools ran, which are not installed, and what they found."""
+    """Which tools ran, which are not installed or too old to know the files, and what the others found."""
 
     ran: tuple[str, ...]
     missing: tuple[str, ...]
+    too_old: tuple[str, ...] = ()
     findings: tuple[str, ...]
 
 
-def lint(files: Mapping[str, str]) -> Lint:
-    """Check compiled files in a temporary folder with the tools that are installed."""
+def lint(files: Mapping[str, str], *, targets: Targets = _DEFAULT_TARGETS) -> Lint:
+    """Check compiled files in a temporary folder with the tools that are installed and as new as the targets."""
     tools = dict.fromkeys(check[0] for check in _CHECKS)
-    found = {tool: path for tool in tools if (path := shutil.which(tool))}
+    installed = {tool: path for tool in tools if (path := shutil.which(tool))}
+    too_old = tuple(tool for tool, path in installed.items() if _is_too_old(tool, path, targets))
+    found = {tool: path for tool, path in installed.items() if tool not in too_old}
     with tempfile.TemporaryDirectory(prefix="perfloop-lint-") as folder:
         write_all(files, Path(folder))
         findings = [
@@ -40,7 +48,20 @@ def lint(files: Mapping[str, str]) -> Lint:
             if tool in found
             for line in _findings([found[tool], *arguments], Path(folder))
         ]
-    return Lint(ran=tuple(found), missing=tuple(tool for tool in tools if tool not in found), findings=tuple(findings))
+    missing = tuple(tool for tool in tools if tool not in installed)
+    return Lint(ran=tuple(found), missing=missing, too_old=too_old, findings=tuple(findings))
+
+
+def _is_too_old(tool: str, path: str, targets: Targets) -> bool:
+    wanted = targets.prometheus if tool == "promtool" else targets.alertmanager
+    usual = _DEFAULT_TARGETS.prometheus if tool == "promtool" else _DEFAULT_TARGETS.alertmanager
+    return wanted > usual and _version(path) < wanted
+
+
+def _version(path: str) -> Version:
+    done = subprocess.run([path, "--version"], capture_output=True, text=True, check=False, timeout=60)
+    found = re.search(r"version v?(\d+)\.(\d+)", done.stdout + done.stderr)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _findings(argv: list[str], folder: Path) -> list[str]:

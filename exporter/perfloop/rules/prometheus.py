@@ -20,8 +20,12 @@ def compile_prometheus(
     prometheus_url: str,
     alertmanager_url: str,
     rule_files: Sequence[str],
+    retention_seconds: int | None = None,
 ) -> str:
-    """Return prometheus.yml without its header; `rule_files` are relative to it."""
+    """Return prometheus.yml without its header; `rule_files` are relative to it.
+
+    With `retention_seconds` it says the retention too, which Prometheus before 3.11 does not take from there.
+    """
     interval = duration(interval_seconds)
     jobs = [
         _job("perfloop", exporters),
@@ -35,6 +39,7 @@ def compile_prometheus(
             "scrape_timeout": duration(scrape_timeout_seconds(interval_seconds)),
             "evaluation_interval": interval,
         },
+        **({"storage": {"tsdb": {"retention": {"time": duration(retention_seconds)}}}} if retention_seconds else {}),
         "rule_files": list(rule_files),
         "alerting": {"alertmanagers": [_alertmanager(alertmanager_url)]},
         "scrape_configs": [job for job in jobs if job["static_configs"][0]["targets"]],

@@ -82,6 +82,12 @@ def names() -> frozenset[str]:
     return frozenset(name for entries in shipped().values() for name in entries)
 
 
+def quiet() -> frozenset[str]:
+    """Return the names of those that people are told of only if an override names the channels: Watchdog."""
+    every = (item for entries in shipped().values() for item in entries.items())
+    return frozenset(name for name, entry in every if entry.severity == "none")
+
+
 def shipped_groups(
     changes: Mapping[str, Change],
     *,
@@ -95,7 +101,8 @@ def shipped_groups(
 
     def rules(name: str, entry: ShippedAlert) -> Iterator[Rule]:
         change = changes.get(name, Change())
-        told = notice if change.notice is None else change.notice
+        usual = Notice() if entry.severity == "none" else notice
+        told = usual if change.notice is None else change.notice
         lasting = max(entry.for_intervals * interval_seconds, entry.for_seconds)
         for severity, threshold in _levels(entry, change):
             values = {"range": duration(range_seconds), "timeout": str(scrape_timeout_seconds(interval_seconds))}

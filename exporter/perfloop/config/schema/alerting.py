@@ -12,6 +12,8 @@ from perfloop.config.schema.base import Address, Count, Name, Seconds, Secret, S
 
 Severity = Literal["info", "warning", "critical"]
 Minutes = Annotated[int, Meta(ge=0)]
+LabelName = Annotated[str, Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", description="the name of a label")]
+EmailAddress = Annotated[str, Meta(pattern=r"^[^\s,{}][^,{}\n]*@[^\s,{}]+$", description="an e-mail address")]
 
 
 class Comparison(StrEnum):
@@ -128,6 +130,8 @@ class Alerts(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     channels: tuple[str, ...] = ()
     #: At most one notification of one alert in this time, however often it comes and goes.
     cooldown_minutes: Minutes = 60
+    #: Alerts that are equal in these labels share a notification to people. More labels: more and smaller ones.
+    group_by: tuple[LabelName, ...] = ("alertname", "severity")
     #: Shipped alerts that are not compiled, by name.
     disable: tuple[str, ...] = ()
     #: Shipped alerts that differ here, by name.
@@ -142,9 +146,9 @@ class Email(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """E-mail through a mail server, by Alertmanager."""
 
     #: Who gets it.
-    recipients: Annotated[tuple[str, ...], Meta(min_length=1)]
+    recipients: Annotated[tuple[EmailAddress, ...], Meta(min_length=1)]
     #: The sender.
-    sender: str
+    sender: EmailAddress
     #: The mail server.
     smarthost: Address
     #: Who logs in there.
@@ -206,8 +210,8 @@ class ServiceLevel(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     #: Percent that must go well.
     objective: Annotated[float, Meta(gt=0, lt=100)]
-    #: Days over which it must.
-    window_days: Count = 30
+    #: Days over which it must; by default 30, or as many as Prometheus keeps.
+    window_days: Count | None = None
     #: PromQL of what went wrong per second; `$window` stands for the range.
     errors: str
     #: PromQL of all per second; `$window` stands for the range.
