@@ -19,6 +19,7 @@ from perfloop.model import (
     Family,
     Guard,
     LogEntry,
+    Measurement,
     Objective,
     Policy,
     Probe,
