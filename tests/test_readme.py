@@ -27,6 +27,7 @@ PORTS = ("9847", "9848", "9849", "9850")
 HERE = {
     "perfloop check": r"perfloop\.yml: ok",
     "perfloop compile --out compiled": r"wrote compiled/rules/perfloop-alerts\.yml",
+    "perfloop compile --out compiled --target alertmanager=0.34": r"wrote compiled/alertmanager\.yml",
     "perfloop actions list": r"id +time +component +policy",
     "perfloop actions list --decisions": r"time +rule +component",
     "perfloop actions list --decisions --limit 5": r"time +rule",
