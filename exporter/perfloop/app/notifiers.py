@@ -13,6 +13,7 @@ from perfloop.config.schema import Secret
 from perfloop.notifiers.github_issue import GitHubIssue
 from perfloop.protocols import Notifier
 from perfloop.rules.compile import alert_groups
+from perfloop.rules.groups import Rule
 
 
 def build_notifiers(config: Config, *, config_path: Path, environ: Mapping[str, str]) -> dict[str, Notifier]:
@@ -34,8 +35,13 @@ def build_notifiers(config: Config, *, config_path: Path, environ: Mapping[str, 
 
 def cooldowns_of(config: Config, *, config_path: Path) -> dict[str, float]:
     """Return the cooldown of every compiled alert in seconds, by its label `rule`."""
+    rules = compiled_alerts(config, config_path=config_path)
+    return {rule.labels["rule"]: float(rule.notice.cooldown_seconds) for rule in rules if "rule" in rule.labels}
+
+
+def compiled_alerts(config: Config, *, config_path: Path) -> list[Rule]:
+    """Return the alerts that the configuration compiles to. Raises ConfigInvalid."""
     # Where Alertmanager finds the token of the optimizer's API changes no alert, and may be unknown here.
     anywhere = replace(config, web=replace(config.web, token=Secret(file=Path("token"))))
     groups = alert_groups(rule_inputs(anywhere, config_path=config_path))
-    rules = [rule for group in groups for rule in group.rules]
-    return {rule.labels["rule"]: float(rule.notice.cooldown_seconds) for rule in rules if "rule" in rule.labels}
+    return [rule for group in groups for rule in group.rules]

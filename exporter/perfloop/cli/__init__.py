@@ -17,7 +17,11 @@ COMMANDS = {
     "optimizer": ("perfloop.cli.optimizer", "Receive alerts, decide, act, verify, keep or undo."),
     "compile": ("perfloop.cli.compile", "Compile perfloop.yml into Prometheus and Alertmanager configuration."),
     "check": ("perfloop.cli.check", "Check perfloop.yml; say every mistake with its place."),
+    "rules": ("perfloop.cli.rules", "See what the rules are, try them on history, test them."),
+    "doctor": ("perfloop.cli.doctor", "Ask whether Prometheus and Alertmanager run what was compiled."),
+    "query": ("perfloop.cli.query", "Show what was recorded, newest first."),
     "actions": ("perfloop.cli.actions", "See and steer what the optimizer does."),
+    "alerts": ("perfloop.cli.alerts", "See what fires, acknowledge it, try whether channels work."),
     "up": ("perfloop.cli.up", "Start the whole stack on this machine and watch it."),
     "demo": ("perfloop.cli.demo", "Watch the loop close on real databases."),
 }

@@ -1,1 +1,1 @@
-"""Prometheus, asked through its HTTP API."""
+"""Prometheus and Alertmanager, asked through their HTTP APIs."""

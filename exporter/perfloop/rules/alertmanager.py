@@ -7,11 +7,11 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from perfloop.rules.channels import Channel, Email, GitHub, Slack, Webhook
+from perfloop.rules.channels import TEST_LABEL, Channel, Email, GitHub, Slack, Webhook
 from perfloop.rules.groups import Rule, to_yaml
 from perfloop.rules.inhibition import inhibit_rules
 from perfloop.rules.promql import duration
-from perfloop.rules.routing import OPTIMIZER, Route, routes
+from perfloop.rules.routing import OPTIMIZER, Route, one_of, routes
 from perfloop.rules.targets import Targets
 
 # The optimizer answers in milliseconds, and a receiver of somebody else's ought to.
@@ -54,11 +54,12 @@ def compile_alertmanager(
         "group_interval": duration(min(2 * interval_seconds, 60)),
         "repeat_interval": duration(min(240 * interval_seconds, 3600)),
     }
-    if to_github or to_people:
+    if channels:
         issues = [_route(each, _ISSUE, least_seconds=wait_seconds) | {"continue": True} for each in to_github]
         people = [_route(each, group_by, least_seconds=wait_seconds) for each in to_people]
-        # The optimizer first, and for every alert: no route to people comes between.
-        route["routes"] = [{"receiver": OPTIMIZER, "continue": True}, *issues, *people]
+        tests = [_test_route(name) for name in sorted(channels)]
+        # The optimizer first, and for every alert but tests: no route to people comes between.
+        route["routes"] = [*tests, {"receiver": OPTIMIZER, "continue": True}, *issues, *people]
     optimizer = Webhook(url=webhook_url, token_file=credentials_file)
     receivers = [
         {"name": OPTIMIZER, "webhook_configs": [_webhook(optimizer, targets)]},
@@ -78,11 +79,23 @@ def _route(route: Route, group_by: Sequence[str], *, least_seconds: int) -> dict
     }
 
 
+def _test_route(channel: str) -> dict[str, Any]:
+    """Return the route of `perfloop alerts send-test`: at once, and to this channel alone."""
+    return {
+        "receiver": channel,
+        "matchers": [one_of(TEST_LABEL, (channel,))],
+        "group_by": ["alertname", TEST_LABEL],
+        "group_wait": "0s",
+        "group_interval": "10s",
+    }
+
+
 def _receivers(
     every: Iterable[Route], channels: Mapping[str, Channel], optimizer: Webhook, targets: Targets
 ) -> Iterator[dict[str, Any]]:
-    """Return a receiver for each set of channels; those of one kind stand in one list."""
-    for names, receiver in sorted({(route.channels, route.receiver) for route in every}):
+    """Return a receiver for each channel and for each set of them; those of one kind stand in one list."""
+    told = {(route.channels, route.receiver) for route in every}
+    for names, receiver in sorted(told | {((name,), name) for name in channels}):
         found: dict[str, Any] = {"name": receiver}
         for name in names:
             kind, config = _config(name, channels[name], optimizer, targets)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+# An alert with this label goes to the channel that is its value and to nobody else: `perfloop alerts send-test`.
+TEST_LABEL = "perfloop_test"
+
 
 class Email(Struct, frozen=True, kw_only=True):
     """E-mail through a mail server."""
