@@ -86,7 +86,7 @@ prometheus: {for_seconds: 5}
     assert [rule.get("for") for rule in rules(files, "perfloop-thresholds")] == ["5s", "90s", None]
 
 
-def test_a_metric_of_the_users_own_is_recorded_with_the_range_of_rates() -> None:
+def test_a_metric_of_the_users_own_is_recorded_with_the_range_of_rates_and_without_nan() -> None:
     files = compiled(
         """\
 metrics: {jobs: {expr: "rate(jobs_total[$range])", unit: jobs per second, direction: higher}}
@@ -94,14 +94,17 @@ prometheus: {rate_range_seconds: 300}
 """
     )
 
-    assert rules(files, "perfloop-catalogue")[-1] == {"record": "perfloop:jobs", "expr": "rate(jobs_total[5m])"}
+    assert rules(files, "perfloop-catalogue")[-1] == {
+        "record": "perfloop:jobs",
+        "expr": "(rate(jobs_total[5m])) >= -Inf",
+    }
 
 
 def test_a_users_metric_takes_the_place_of_the_shipped_one_of_that_name() -> None:
     files = compiled("metrics: {cpu_usage: {expr: my_cpu, unit: percent, direction: lower}}")
 
     found = [rule["expr"] for rule in rules(files, "perfloop-catalogue") if rule["record"] == "perfloop:cpu_usage"]
-    assert found == ["my_cpu"]
+    assert found == ["(my_cpu) >= -Inf"]
 
 
 def test_alertmanager_waits_no_longer_than_the_next_samples_take() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from perfloop.collectors import COLLECTORS
 from perfloop.config.access_log import check_access_log
 from perfloop.config.aggregations import check_aggregations
+from perfloop.config.alert_rules import check_alert_rules
 from perfloop.config.alerting import alerting_secrets, check_alerting
 from perfloop.config.components import check_components
 from perfloop.config.foreign import check_foreign, foreign_secrets
@@ -14,8 +15,8 @@ from perfloop.config.probes import check_probes, probe_secrets
 from perfloop.config.process import check_process
 from perfloop.config.queries import check_queries
 from perfloop.config.reader import Document
-from perfloop.config.schema import AlertThreshold, Config, Secret
-from perfloop.model import Operator
+from perfloop.config.schema import Config, Secret
+from perfloop.config.thresholds import check_thresholds
 from perfloop.rules.catalogue import catalogue
 
 # Prometheus forgets a sample after five minutes: with longer intervals recorded series would have holes.
@@ -25,10 +26,7 @@ _MAX_INTERVAL_SECONDS = 240
 def check(document: Document, config: Config) -> None:
     """Report every mistake between the parts of the configuration to the document."""
     metrics = catalogue(config.metrics)
-    for name, threshold in config.performance_collection.alert_thresholds.items():
-        path = f"performance_collection.alert_thresholds.{name}"
-        check_known(document, path, name, metrics, "metric")
-        _check_threshold(document, path, threshold)
+    check_thresholds(document, config, metrics)
     _check_times(document, config)
     for name in config.collectors.timeouts:
         check_known(document, f"collectors.timeouts.{name}", name, COLLECTORS, "collector")
@@ -48,25 +46,11 @@ def check(document: Document, config: Config) -> None:
     check_foreign(document, config)
     for path, secret in foreign_secrets(config):
         _check_secret(document, path, secret)
-    check_alerting(document, config, metrics)
+    check_alert_rules(document, config, metrics)
+    check_alerting(document, config)
     for path, secret in alerting_secrets(config):
         _check_secret(document, path, secret)
     check_policies(document, config, metrics)
-
-
-def _check_threshold(document: Document, path: str, threshold: AlertThreshold) -> None:
-    warning, critical = threshold.warning_threshold, threshold.critical_threshold
-    if warning is None and critical is None:
-        document.report(path, "expected warning_threshold, critical_threshold or both")
-    if warning is None or critical is None:
-        return
-    if warning == critical:
-        document.report(path, f"warning_threshold and critical_threshold are both {warning:g}; leave one out")
-        return
-    if threshold.operator is Operator.GREATER_THAN and warning > critical:
-        document.report(path, f"warning_threshold {warning:g} must be below critical_threshold {critical:g}")
-    if threshold.operator is Operator.LESS_THAN and warning < critical:
-        document.report(path, f"warning_threshold {warning:g} must be above critical_threshold {critical:g}")
 
 
 def _check_times(document: Document, config: Config) -> None:

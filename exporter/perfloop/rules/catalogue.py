@@ -32,5 +32,14 @@ def recorded_expression(metric: CatalogueMetric, *, range_seconds: int) -> str:
     return metric.expr.replace("$range", duration(range_seconds))
 
 
+def without_nan(expr: str) -> str:
+    """Return PromQL of the same series without NaN: a single one would make every mean over a window NaN.
+
+    The shipped metrics have none. Infinity stays: work that waits for nobody is worth an alert.
+    """
+    end = "\n" if "#" in expr else ""  # the last line may be a comment
+    return f"({expr.strip()}{end}) >= -Inf"
+
+
 def _entry(name: str, fields: Mapping[str, Any]) -> CatalogueMetric:
     return msgspec.convert({"name": name, **fields}, CatalogueMetric)
