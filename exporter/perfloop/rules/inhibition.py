@@ -14,10 +14,10 @@ from perfloop.rules.groups import Group, Notice, Rule
 # and then a critical alert of one thing mutes the warning of another; but never too many.
 THINGS = (
     *("address", "application", "benchmark", "channel", "code", "collector", "command", "component", "cpu"),
-    *("database", "db", "device", "event", "file", "group", "handler", "host", "instance", "ip", "job", "kind"),
-    *("method", "mode", "mountpoint", "name", "operation", "outcome", "path", "phase", "policy", "port", "query"),
-    *("queue", "reason", "replica", "resource", "result", "role", "route", "schema", "slot", "source", "state"),
-    *("status", "table", "target", "tool", "user", "variant", "what"),
+    *("database", "db", "device", "event", "file", "fstype", "group", "handler", "host", "instance", "ip", "job"),
+    *("kind", "method", "mode", "mountpoint", "name", "operation", "os", "outcome", "path", "phase", "policy", "port"),
+    *("query", "queue", "reason", "replica", "resource", "result", "role", "route", "schema", "slot", "source"),
+    *("state", "status", "table", "target", "tool", "user", "variant", "version", "what"),
 )
 
 _DEAD, _INHIBITOR, _ALWAYS = "ExporterDown", "ExporterDownInhibitor", "Watchdog"
