@@ -46,11 +46,12 @@ class Rule(Struct, frozen=True, kw_only=True):
 
 
 class Group(Struct, frozen=True, kw_only=True):
-    """Rules that are evaluated one after the other, every `interval_seconds`."""
+    """Rules that are evaluated one after the other, every `interval_seconds`; `note` becomes a comment."""
 
     name: str
     interval_seconds: int
     rules: tuple[Rule, ...]
+    note: str = ""
 
 
 def render(groups: Iterable[Group]) -> str:
@@ -65,7 +66,8 @@ def to_yaml(value: Mapping[str, Any]) -> str:
 
 
 def _render_group(group: Group) -> str:
-    head = f"  - name: {group.name}\n    interval: {duration(group.interval_seconds)}\n    rules:\n"
+    note = f"  # {group.note}\n" if group.note else ""
+    head = f"{note}  - name: {group.name}\n    interval: {duration(group.interval_seconds)}\n    rules:\n"
     return head + "".join(_render_rule(rule) for rule in group.rules)
 
 

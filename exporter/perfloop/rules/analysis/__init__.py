@@ -1,0 +1,55 @@
+"""Recorded series that explain: anomaly score, trend, prediction, time until full, saturation, change.
+
+Every catalogue metric is first copied into one name with the label `metric`, a mean for each five minutes; each rule
+after that is written once and works on all of them. What reads a week does so over one value for each hour.
+docs/analysis.md has each formula, its trap, and how good it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from perfloop.model import CatalogueMetric
+from perfloop.rules.analysis import anomaly, resources, trend, values
+from perfloop.rules.analysis.values import DAY, HOUR, STEP, History
+from perfloop.rules.groups import Group, Rule
+
+__all__ = ["analysis_groups"]
+
+_LONGEST_DAYS = 7
+_MAXIMA_DAYS = 13
+
+
+def analysis_groups(
+    catalogue: Mapping[str, CatalogueMetric], *, interval_seconds: int, retention_seconds: int
+) -> tuple[Group, ...]:
+    """Return the groups of recording rules over every catalogue metric.
+
+    Windows end a day before the retention does, as Prometheus may delete a block of samples that are not quite as
+    old; where that leaves less than a day, nothing is compared with the past.
+    """
+    kept_days = (retention_seconds - DAY) // DAY
+    history = History(days=min(_LONGEST_DAYS, kept_days), kept_days=kept_days)
+    steps = values.steps(catalogue, interval_seconds=interval_seconds, history=history)
+    hours: tuple[Rule, ...] = ()
+    if history.days >= 1:
+        maxima_days = min(_MAXIMA_DAYS, kept_days)
+        steps += anomaly.steps(history) + trend.steps(history) + trend.until_full(catalogue, days=maxima_days)
+        hours = anomaly.hours(history) + trend.hours(catalogue)
+    signals = resources.rules(interval_seconds=interval_seconds)
+    return (
+        Group(name="perfloop-analysis", interval_seconds=STEP, rules=steps, note=_note(history)),
+        Group(name="perfloop-analysis-hours", interval_seconds=HOUR, rules=hours),
+        Group(name="perfloop-resources", interval_seconds=interval_seconds, rules=signals),
+    )
+
+
+def _note(history: History) -> str:
+    if history.days < 1:
+        return "nothing is compared with the past, as performance_collection.retention_period is under two days"
+    left_out = [f"the same time {days} days ago" for days in (2, 3, 7) if days > history.kept_days]
+    if history.days < _LONGEST_DAYS:
+        left_out.insert(0, f"all beyond {history.days} days")
+    if not left_out:
+        return ""
+    return f"left out, as performance_collection.retention_period is too short: {', '.join(left_out)}"
