@@ -80,10 +80,11 @@ def test_every_expression_is_valid_in_prometheus_3_too(path: Path) -> None:
         promql_parser.parse(expression)
 
 
-def test_an_expression_of_the_users_own_that_does_not_parse_is_found() -> None:
-    loaded = config.parse("metrics: {queue: {expr: 'sum(', unit: jobs, direction: lower}}")
+def test_an_expression_that_does_not_parse_is_found() -> None:
+    loaded = config.parse("metrics: {queue: {expr: queue_length, unit: jobs, direction: lower}}")
+    files = compile_all(loaded, config_path=Path("perfloop.yml"))
 
-    found = lint(compile_all(loaded, config_path=Path("perfloop.yml")))
+    found = lint({name: text.replace("queue_length", "sum(") for name, text in files.items()})
 
     assert any("perfloop:queue" in finding for finding in found.findings)
 

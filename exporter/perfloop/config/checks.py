@@ -8,6 +8,7 @@ from perfloop.config.aggregations import check_aggregations
 from perfloop.config.alert_rules import check_alert_rules
 from perfloop.config.alerting import alerting_secrets, check_alerting
 from perfloop.config.components import check_components
+from perfloop.config.expressions import check_expressions
 from perfloop.config.foreign import check_foreign, foreign_secrets
 from perfloop.config.names import check_known
 from perfloop.config.policies import check_policies
@@ -51,6 +52,7 @@ def check(document: Document, config: Config) -> None:
     for path, secret in alerting_secrets(config):
         _check_secret(document, path, secret)
     check_policies(document, config, metrics)
+    check_expressions(document, config, metrics)
 
 
 def _check_times(document: Document, config: Config) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from perfloop.rules.compile import ALERTMANAGER_FILE, ALERTS_FILE, PROMETHEUS_FILE, RECORDING_FILE
+from perfloop.rules.soundness import parser_is_installed
 from perfloop.rules.targets import Targets, Version
 from perfloop.rules.write import write_all
 
@@ -48,7 +49,9 @@ def lint(files: Mapping[str, str], *, targets: Targets = _DEFAULT_TARGETS) -> Li
             if tool in found
             for line in _findings([found[tool], *arguments], Path(folder))
         ]
-    missing = tuple(tool for tool in tools if tool not in installed)
+    # What it would have said was said before compiling.
+    parser = () if parser_is_installed() else ("promql-parser",)
+    missing = (*(tool for tool in tools if tool not in installed), *parser)
     return Lint(ran=tuple(found), missing=missing, too_old=too_old, findings=tuple(findings))
 
 
