@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ tests:
 """
 
 
+@cache
 def compiled(text: str) -> dict[str, Any]:
     files = compile_all(config.parse(text), config_path=FILE)
     return {name: yaml.safe_load(content) for name, content in files.items()}
