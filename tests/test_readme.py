@@ -37,10 +37,10 @@ HERE = {
     'curl -s -H "Authorization: Bearer $(cat .perfloop/token)" http://127.0.0.1:9848/api/v1/status': r'"paused":null',
     'curl -s -X POST -H "Authorization: Bearer $(cat .perfloop/token)" http://127.0.0.1:9848/-/reload': r"",
     "amtool --alertmanager.url=http://127.0.0.1:9850 alert add alertname=TestAlert rule=test component=nothing": r"",
-    "amtool --alertmanager.url=http://127.0.0.1:9850 silence add rule=cpu_usage --duration=2h --author=me "
-    '--comment="load test"': r"^[0-9a-f-]{36}$",
+    "perfloop alerts list": r"alert +severity +about +since +state",
 }
 ACTIONS = "tests/cli/test_actions.py::"
+ALERTS = "tests/cli/test_alerts.py::"
 DEMO = "tests/e2e/test_demo.py::test_the_demo_proves_that_a_wider_pool_helped"
 CI = "tests/test_repository.py::test_ci_runs_the_test_command_and_nothing_else"
 SERVICE = "tests/cli/test_exit_codes.py::test_a_service_that_is_told_to_end_does_so_with_0"
@@ -59,6 +59,10 @@ ELSEWHERE = {
     "perfloop actions reject 3f2a": ACTIONS + "test_what_is_rejected_changes_nothing",
     "perfloop actions rollback 3f2a": ACTIONS + "test_what_was_kept_can_be_rolled_back",
     "perfloop actions release 3f2a": ACTIONS + "test_a_locked_component_can_be_released",
+    'perfloop alerts ack cpu_usage --match instance=10.0.0.11:9847 --for 2h --comment "load test"': ALERTS
+    + "test_a_rules_name_and_more_labels_narrow_what_is_acknowledged",
+    "perfloop alerts unack cpu_usage": ALERTS + "test_what_was_acknowledged_is_told_again_after_unack",
+    "perfloop alerts send-test ops-chat": ALERTS + "test_a_channel_that_works_is_told_and_only_that",
     "pip install '.[postgresql,redis]'": "tests/test_readme.py::test_the_package_installs_and_its_command_runs",
 }
 # Imports what the exporter of another host does not have, and fails.

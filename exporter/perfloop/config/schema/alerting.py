@@ -184,9 +184,9 @@ class GitHub(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     #: `owner/name`.
     repository: Annotated[str, Meta(pattern=r"^[\w.-]+/[\w.-]+$", description="owner/name")]
-    #: Labels of new issues.
+    #: Labels of new issues, beside `perfloop`, by which they are found again.
     labels: tuple[str, ...] = ()
-    #: A token that may write issues.
+    #: A token that may write issues and set labels; a reload reads it again.
     token: Secret
     #: The API; another one for GitHub Enterprise.
     api_url: Url = "https://api.github.com"
