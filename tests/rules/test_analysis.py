@@ -217,7 +217,7 @@ def test_the_first_value_after_zeros_counts_as_new_whatever_its_size(replayed: A
 def test_a_day_of_values_is_needed_and_nan_is_none_of_them(replayed: Any) -> None:
     assert "young" not in replayed["analysis:anomaly:score"]
     assert min(row for row, _ in replayed["analysis:anomaly:score"]["noise"]) >= DAY // STEP
-    # For half an hour there is a mean of the hour; and a replay has no marks of staleness, so that each pass adds a step.
+    # For half an hour there is a mean of the hour; and a replay marks nothing as stale: each pass adds a step.
     assert not {row for row, _ in replayed["analysis:anomaly:score"]["nan"]} & set(range(412, 436))
     assert score_at(replayed, "nan", ROWS - 1) >= 0
 
