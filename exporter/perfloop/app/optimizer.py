@@ -13,6 +13,8 @@ from typing import IO
 import uvicorn
 from prometheus_client import disable_created_metrics
 
+from perfloop.app.compile import own_rules
+from perfloop.app.history import RecordedHistory
 from perfloop.app.listener import listen
 from perfloop.app.notifiers import build_notifiers
 from perfloop.config import Config, component_of, load, read_secret
@@ -26,6 +28,7 @@ from perfloop.optimizer.decider import Parts
 from perfloop.optimizer.evaluator import PrometheusEvaluator
 from perfloop.optimizer.policy import Budget
 from perfloop.prometheus.client import PrometheusClient
+from perfloop.prometheus.history import PrometheusHistory
 from perfloop.protocols import Clock, Notifier
 from perfloop.rules.catalogue import catalogue
 from perfloop.stores import SqlStore
@@ -45,6 +48,7 @@ class Optimizer:
         self._file, self._base, self._environ = config_file, config_file.resolve().parent, environ
         config = load(config_file)
         parts, self._token = self._build(config)
+        self._recorded = self._build_history(config, clock)
         self._notifiers = self._build_notifiers(config)
         store_path = self._base / config.store.path
         self._lock = _lock_store(store_path)
@@ -85,6 +89,7 @@ class Optimizer:
             token=lambda: self._token,
             reload=self.reload,
             notifiers=lambda: self._notifiers,
+            history=lambda: self._recorded,
             clock=self._clock,
         )
         return uvicorn.Server(uvicorn.Config(api.build(), log_config=None, access_log=False, server_header=False))
@@ -100,6 +105,7 @@ class Optimizer:
             logger.error("reload failed; the running configuration stays", extra={"problems": error.problems})  # noqa: TRY400
             raise
         self._token, self._notifiers = token, notifiers
+        self._recorded = self._build_history(config, self._clock)
         self._expect_notifications()
         self.controller.reconfigure(parts)
         self._note_reload(succeeded=True)
@@ -109,6 +115,10 @@ class Optimizer:
         self.metrics.reload_ok.set(float(succeeded))
         if succeeded:
             self.metrics.reload_at.set(self._clock())
+
+    @staticmethod
+    def _build_history(config: Config, clock: Clock) -> RecordedHistory:
+        return RecordedHistory(config, client=PrometheusHistory(config.prometheus.url), clock=clock)
 
     def _build_notifiers(self, config: Config) -> dict[str, Notifier]:
         return build_notifiers(config, config_path=self._file, environ=self._environ)
@@ -125,7 +135,7 @@ class Optimizer:
         }
         prometheus = PrometheusClient(config.prometheus.url)
         parts = Parts(
-            own_rules=frozenset(config.performance_collection.alert_thresholds),
+            own_rules=own_rules(config),
             alert_source=prometheus,
             policies=[build_policy(section, config, metrics) for section in config.policies],
             components=frozenset(components),
