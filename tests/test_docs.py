@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from perfloop import config
+from perfloop.app.compile import compile_all
 from perfloop.cli import COMMANDS
 from perfloop.cli.actions import command as actions
 from perfloop.config.schema import Config, PolicySection
@@ -77,7 +78,7 @@ def test_every_yaml_snippet_is_valid_for_whom_it_is_meant(snippet: str, tmp_path
     keys = set(yaml.safe_load(snippet))
 
     if keys <= set(Config.__struct_fields__):
-        config.parse(snippet)
+        compile_all(config.parse(snippet), config_path=tmp_path / "perfloop.yml")
     elif keys <= set(PolicySection.__struct_fields__):
         msgspec.convert(yaml.safe_load(snippet), _part_of(PolicySection, keys))
     elif keys <= set(WebConfig.__struct_fields__):

@@ -26,6 +26,8 @@ def test_the_examples_in_its_comments_are_valid_and_only_suggest() -> None:
 
     assert set(loaded.components) == {"orders-db", "orders-pool", "session-cache"}
     assert set(loaded.metrics) == {"queue_length"}
+    assert [rule.name for rule in loaded.alert_rules] == ["slower_than_before"]
+    assert len(loaded.performance_collection.alert_thresholds["cpu_usage"].overrides) == 1
     assert [probe.component for probe in loaded.collectors.application.probes] == ["shop"]
     assert {policy.name: policy.mode for policy in loaded.policies} == {
         "widen-pool": Mode.SUGGEST,

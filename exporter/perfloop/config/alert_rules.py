@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from perfloop.config.names import check_known
 from perfloop.config.reader import Document
-from perfloop.config.rules import alert_rule
+from perfloop.config.rules import alert_rule, service_levels
 from perfloop.config.schema import AlertRule, Config
 from perfloop.config.schema.alerting import ChangeDirection, Condition
 from perfloop.model import CatalogueMetric
@@ -81,4 +81,7 @@ def _taken(config: Config) -> tuple[dict[str, str], dict[str, str]]:
         name = alert_name(metric, threshold.operator)
         names[name] = f"that of performance_collection.alert_thresholds.{metric}"
         rules[metric] = name
+    for level in service_levels(config):
+        names[level.alert] = f"that of slos.{level.name}"
+        rules[level.name] = level.alert
     return names, rules

@@ -62,7 +62,7 @@ _INTRODUCTION = (
     "The link `runbook_url` of every alert leads to its page here. Those under *Thresholds* exist for the thresholds",
     "in your perfloop.yml; all others are shipped, and `alerts.disable` and `alerts.override` turn them off or change",
     "them. A threshold on a metric of your own, or with another operator, has no page (`queue_length` and `LessThan`:",
-    "`QueueLengthLow`); its description says the metric, the value and the threshold.",
+    "`QueueLengthLow`), and none of your `alert_rules` has; the description says the metric, the value and the limit.",
     "",
     "Each alert carries `severity` (`critical` mutes `warning` of the same thing), `rule` (what policies match) and,",
     "where it is about a component, `component`. What the optimizer made of it: `perfloop actions list --decisions`.",

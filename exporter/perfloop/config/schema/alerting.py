@@ -49,7 +49,7 @@ class ThresholdCondition(Section, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class PercentChangeCondition(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The metric changed against its own past. Without enough of it, or with a past of zero, nothing fires."""
+    """The metric changed against its own past. Without half of that, or if that was mostly zero, nothing fires."""
 
     #: A name of the catalogue.
     metric: str
@@ -66,7 +66,10 @@ class PercentChangeCondition(Section, frozen=True, kw_only=True, forbid_unknown_
 
 
 class StatisticalCondition(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The metric is further from its own mean than it mostly is."""
+    """The metric is further from its own mean than it mostly is; of its past the same is asked as for PercentChange.
+
+    The window ends an hour ago, or six times `duration_minutes`, so that nothing is measured by itself.
+    """
 
     #: A name of the catalogue.
     metric: str
