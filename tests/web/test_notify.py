@@ -41,7 +41,7 @@ class Office:
             api_url=github.url,
             cooldown_seconds=3600,
             clock=github.clock,
-            deadline_seconds=1.0,
+            deadline_seconds=0.5,
         )
         api = Api(
             store=self.loop.store,

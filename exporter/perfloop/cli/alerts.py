@@ -30,40 +30,31 @@ _ABOUT = ("component", "instance", "mountpoint", "device")
 _MOST_NAMED = 10
 
 
-class Duration(click.ParamType[int]):
-    """30m, 2h, 1d12h: at least a minute, at most 90 days. The value is in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the seconds."""
-        if isinstance(value, int):
-            return value
-        parts = re.findall(r"(\d+)([mhdw])", value)
-        seconds = sum(int(count) * _UNITS[unit] for count, unit in parts)
-        if (
-            "".join(f"{count}{unit}" for count, unit in parts) != value
-            or not _UNITS["m"] <= seconds <= _LONGEST_SECONDS
-        ):
-            self.fail(f"expected a duration from 1m to 90d, like 30m, 2h or 1d12h, got {value!r}", param, ctx)
-        return seconds
+def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> int:
+    """Return the seconds of 30m, 2h, 1d12h."""
+    parts = re.findall(r"(\d+)([mhdw])", value)
+    seconds = sum(int(count) * _UNITS[unit] for count, unit in parts)
+    is_whole = "".join(f"{count}{unit}" for count, unit in parts) == value
+    if not is_whole or not _UNITS["m"] <= seconds <= _LONGEST_SECONDS:
+        expected = f"expected a duration from 1m to 90d, like 30m, 2h or 1d12h, got {value!r}"
+        raise click.BadParameter(expected, ctx=context, param=parameter)
+    return seconds
 
 
-class LabelValue(click.ParamType[tuple[str, str]]):
-    """`label=value`."""
+def _labels(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """Return labels and values of `label=value`."""
+    found = [re.fullmatch(r"([a-zA-Z_]\w*)=([^~].*)", value) for value in values]
+    for value, label in zip(values, found, strict=True):
+        if label is None:
+            raise click.BadParameter(f"expected label=value, got {value!r}", ctx=context, param=parameter)
+    return {label[1]: label[2] for label in found if label is not None}
 
-    name = "label=value"
 
-    def convert(
-        self, value: str | tuple[str, str], param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Return label and value."""
-        if isinstance(value, tuple):
-            return value
-        found = re.fullmatch(r"([a-zA-Z_]\w*)=([^~].*)", value)
-        if found is None:
-            self.fail(f"expected label=value, got {value!r}", param, ctx)
-        return found[1], found[2]
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "perfloop"
 
 
 def _client(config: Config) -> AlertmanagerClient:
@@ -92,17 +83,26 @@ def list_(config_path: Path, output: str) -> None:
 
 @command.command("ack")
 @click.argument("name")
-@click.option("--match", "more", type=LabelValue(), multiple=True, help="Only with this label, too. Repeatable.")
-@click.option("--for", "seconds", type=Duration(), default="2h", show_default=True, help="How long.")
+@click.option(
+    "--match",
+    "more",
+    callback=_labels,
+    multiple=True,
+    metavar="LABEL=VALUE",
+    help="Only with this label, too. Repeatable.",
+)
+@click.option(
+    "--for", "seconds", callback=_seconds, default="2h", show_default=True, metavar="DURATION", help="How long."
+)
 @click.option("--comment", required=True, help="Why; others read it in Alertmanager.")
-@click.option("--by", "who", default=getpass.getuser, show_default="you", help="Who is on it.")
+@click.option("--by", "who", default=_user, show_default="you", help="Who is on it.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @output
 @click.pass_obj
 def ack(
     config_path: Path,
     name: str,
-    more: Sequence[tuple[str, str]],
+    more: dict[str, str],
     seconds: int,
     comment: str,
     who: str,
@@ -117,7 +117,7 @@ def ack(
     config = load(config_path)
     client = _client(config)
     firing = client.alerts()
-    matchers = matchers_for(name, dict(more), firing=firing, config=config, config_path=config_path)
+    matchers = matchers_for(name, more, firing=firing, config=config, config_path=config_path)
     muted = selected(matchers, firing)
     now = time.time()
     words = ", ".join(str(matcher) for matcher in matchers)
