@@ -174,6 +174,7 @@ def _remember(store: SqlStore) -> None:
         executed_at=1.0,
         ended_at=1.0,
         evaluation=Evaluation(verdict=Verdict.INEFFECTIVE, reason="", effect=_NO_EFFECT),
+        locked=True,
     )
     store.begin(execution)
     store.record_decision(episode, Decision(outcome=Outcome.ACT, policy=policy.name, reason=""), now=1.0, again_at=None)

@@ -20,7 +20,8 @@ class LatestEffect(Struct, frozen=True, kw_only=True):
 class StoreCounts(Struct, frozen=True, kw_only=True):
     """What stands in the store, in numbers.
 
-    `decisions` by (outcome, policy), `verdicts` by (policy, executor, verdict, grade), `rollbacks` by policy.
+    `decisions` by (outcome, policy), `verdicts` by (policy, executor, verdict, grade), `rollbacks` by policy,
+    `locked` (executions that keep their component from further actions) by component.
     """
 
     decisions: Mapping[tuple[str, ...], int]
@@ -29,4 +30,5 @@ class StoreCounts(Struct, frozen=True, kw_only=True):
     rollbacks: Mapping[str, int]
     latest: tuple[LatestEffect, ...]
     queue: int
+    locked: Mapping[str, int]
     last_verdict_at: float | None = None

@@ -16,6 +16,7 @@ def count(connection: Connection) -> StoreCounts:
     judged = verdict.is_not(None)
     by_state = _grouped(connection, state)
     undone = _grouped(connection, policy, where=state == State.ROLLED_BACK)
+    locked = _grouped(connection, executions.c.component, where=executions.c.locked)
     waiting = select(func.count()).where(episodes.c.closed_at.is_(None), episodes.c.decide_at.is_not(None))
     return StoreCounts(
         decisions=_grouped(connection, decisions.c.outcome, func.coalesce(decisions.c.policy, "")),
@@ -24,6 +25,7 @@ def count(connection: Connection) -> StoreCounts:
         rollbacks={key: number for (key,), number in undone.items()},
         latest=_latest(connection),
         queue=connection.execute(waiting).scalar_one(),
+        locked={key: number for (key,), number in locked.items()},
         last_verdict_at=connection.execute(select(func.max(executions.c.ended_at)).where(judged)).scalar(),
     )
 
