@@ -218,7 +218,7 @@ def test_a_channel_that_works_is_told_and_only_that(duty: Duty) -> None:
 
 
 def test_a_channel_that_does_not_work_is_1_with_the_number_of_attempts(duty: Duty) -> None:
-    done = duty.alerts("send-test", "nobody", "--wait", "2", "--output", "json")
+    done = duty.alerts("send-test", "nobody", "--wait", "1", "--output", "json")
 
     found = json.loads(done.stdout)
     assert (done.returncode, found["delivered"], found["attempts"]) == (1, False, found["refused"])

@@ -186,13 +186,13 @@ def _verdict(found: Delivery, integration: str) -> str:
     to = f"{found.channel} ({integration})"
     if found.delivered:
         tried = f", at the {found.attempts}. attempt" if found.refused else ""
-        return f"delivered to {to} after {found.seconds:g} s{tried}"
+        return f"delivered to {to} after {found.seconds:.1f} s{tried}"
     if found.given_up:
         return f"not delivered to {to}: Alertmanager gave up after {found.refused} attempts; its log says why"
     if found.refused:
-        failed = f"not delivered to {to} in {found.seconds:g} s: {found.refused} attempts failed"
+        failed = f"not delivered to {to} in {found.seconds:.1f} s: {found.refused} attempts failed"
         return f"{failed}; Alertmanager's log says why"
-    return f"no attempt to deliver to {to} in {found.seconds:g} s; is it muted, or does it hang?"
+    return f"no attempt to deliver to {to} in {found.seconds:.1f} s; is it muted, or does it hang?"
 
 
 def _table(alerts: list[ListedAlert]) -> Table:
