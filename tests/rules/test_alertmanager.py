@@ -135,21 +135,22 @@ def test_one_alert_reaches_people_on_every_channel_and_the_optimizer_twice(groun
     assert ground.smtp.logins == ["perfloop\0s3cret-mail"]
 
 
-def test_a_dead_exporter_mutes_the_alerts_of_its_host_and_nothing_else(ground: Ground) -> None:
+def test_a_dead_exporter_mutes_the_alerts_on_what_it_measured_and_nothing_else(ground: Ground) -> None:
     cause = alert("ExporterDownInhibitor", "exporter_down_inhibitor", "none", instance="dead", job="perfloop")
     kept = alert("ExporterDown", "exporter_down", "critical", instance="back", job="perfloop")
     muted = [
-        alert("CpuUsageHigh", "cpu_usage", "critical", instance="dead"),
-        alert("PoolWaitHigh", "pool_wait", "warning", instance="dead", component="pool"),
+        alert("CpuUsageHigh", "cpu_usage", "critical", instance="dead", job="perfloop"),
+        alert("PoolWaitHigh", "pool_wait", "warning", instance="dead", job="perfloop", component="pool"),
     ]
     heard = [
         cause,
         alert("ExporterDown", "exporter_down", "critical", instance="dead", job="perfloop"),
         alert("Watchdog", "watchdog", "none"),
-        alert("Watchdog", "watchdog", "none", instance="dead"),
+        alert("Watchdog", "watchdog", "none", instance="dead", job="perfloop"),
+        alert("OptimizerDown", "optimizer_down", "critical", instance="dead", job="perfloop-optimizer"),
         alert("RuleEvaluationFailures", "rule_evaluation_failures", "warning"),
-        alert("CpuUsageHigh", "cpu_usage", "critical", instance="back"),
-        {"alertname": "SomebodyElses", "severity": "critical", "instance": "dead"},
+        alert("CpuUsageHigh", "cpu_usage", "critical", instance="back", job="perfloop"),
+        {"alertname": "SomebodyElses", "severity": "critical", "instance": "dead", "job": "perfloop"},
     ]
 
     ground.raise_alerts(cause, kept, *muted, *heard)

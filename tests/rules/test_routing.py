@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -202,6 +203,36 @@ def test_thirty_channels_of_four_kinds_are_one_valid_receiver_in_any_order(tmp_p
     github = "+".join(sorted(name for name, channel in channels.items() if isinstance(channel, GitHub)))
     people = "+".join(sorted(name for name, channel in channels.items() if not isinstance(channel, GitHub)))
     assert receivers(text, tmp_path, "rule=x") == f"perfloop,{github},{people}"
+
+
+def test_the_file_reads_as_it_was_accepted() -> None:
+    """Set PERFLOOP_UPDATE_ROUTES=1 to accept what is compiled now; then read the diff."""
+    golden = Path(__file__).with_name("routes.golden.yml")
+    channels: dict[str, Channel] = {
+        "mail": Email(
+            recipients=("ops@example.org", "Night <night@example.org>"),
+            sender="perfloop@example.org",
+            smarthost="mail.example.org:587",
+            user="perfloop",
+            password_file="/etc/perfloop/secrets/mail",
+        ),
+        "chat": Slack(webhook_url_file="/etc/perfloop/secrets/chat", channel="#ops"),
+        "pager": Webhook(url="https://pager.example.org/alerts", token_file="secrets/pager"),
+        "bugs": GitHub(repository="shop/web"),
+    }
+    alerts = (
+        alert("cpu_usage", "chat", "mail", name="CpuUsageHigh"),
+        alert("memory_usage", "mail", "chat", name="MemoryUsageHigh"),
+        alert("disk_usage", "bugs", "mail", name="DiskUsageHigh", cooldown_seconds=14400),
+        alert("watchdog", "pager", name="Watchdog", cooldown_seconds=60),
+        alert("exporter_down", name="ExporterDown"),
+    )
+
+    text = compiled(*alerts, channels=channels)
+
+    if os.environ.get("PERFLOOP_UPDATE_ROUTES"):
+        golden.write_text(text, encoding="utf-8")
+    assert text == golden.read_text(encoding="utf-8")
 
 
 def test_alerts_of_one_rule_may_have_different_channels(tmp_path: Path) -> None:

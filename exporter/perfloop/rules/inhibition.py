@@ -1,4 +1,4 @@
-"""Which alerts mute which: critical mutes warning of the same thing, a dead exporter mutes the alerts of its host."""
+"""Which alerts mute which: critical mutes warning of the same thing, a dead exporter mutes what it measured."""
 
 from __future__ import annotations
 
@@ -52,9 +52,10 @@ def inhibit_rules(alerts: Sequence[Rule], expressions: Iterable[str]) -> list[di
         return [critical]
     dead = {
         "source_matchers": [f'alertname="{source}"', 'instance!=""'],
-        # Only what perfloop made: others may call their instances the same and measure them by other means.
+        # Only what perfloop compiled: what else is said of the target is somebody else's to mute.
         "target_matchers": ['rule!=""', 'instance!=""', f'alertname!~"{_DEAD}|{_INHIBITOR}|{_ALWAYS}"'],
-        "equal": ["instance"],
+        # Its target, not its host: where instances are called by their hosts, others on it are well.
+        "equal": ["instance", "job"],
     }
     return [critical, dead]
 
@@ -78,9 +79,9 @@ def _twins(rules: Iterable[Rule]) -> Iterable[Rule]:
                 labels=_labels(rule.labels),
                 annotations={
                     **rule.annotations,
-                    "summary": "This alert mutes those of a host whose exporter does not answer.",
-                    "description": "The exporter at {{ $labels.instance }} does not answer; what is kept of its alerts"
-                    " is told to nobody meanwhile.",
+                    "summary": "This alert mutes those on what an exporter measured that does not answer.",
+                    "description": "The exporter at {{ $labels.instance }} does not answer; nothing is told meanwhile"
+                    " of what it measured before.",
                 },
                 notice=Notice(),
             )

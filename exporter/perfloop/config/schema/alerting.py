@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from perfloop.config.schema.base import Address, Count, Name, Seconds, Secret, Section, Url
+from perfloop.config.schema.base import Address, Cooldown, Count, Name, Seconds, Secret, Section, Url
 
 Severity = Literal["info", "warning", "critical"]
 Minutes = Annotated[int, Meta(ge=0)]
@@ -106,7 +106,7 @@ class AlertRule(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Who is told; by default `alerts.channels`.
     channels: tuple[str, ...] | None = None
     #: At most one notification in this time, however often it comes and goes; by default `alerts.cooldown_minutes`.
-    cooldown_minutes: Minutes | None = None
+    cooldown_minutes: Cooldown | None = None
     #: Whether it is compiled at all.
     enabled: bool = True
 
@@ -123,7 +123,7 @@ class Override(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Who is told.
     channels: tuple[str, ...] | None = None
     #: At most one notification in this time.
-    cooldown_minutes: Minutes | None = None
+    cooldown_minutes: Cooldown | None = None
 
 
 class Alerts(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -132,7 +132,7 @@ class Alerts(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
     #: Who is told of alerts that name no channels themselves; the optimizer is told of all in any case.
     channels: tuple[str, ...] = ()
     #: At most one notification of one alert in this time, however often it comes and goes.
-    cooldown_minutes: Minutes = 60
+    cooldown_minutes: Cooldown = 60
     #: Alerts that are equal in these labels share a notification to people. More labels: more and smaller ones.
     group_by: tuple[LabelName, ...] = ("alertname", "severity")
     #: Shipped alerts that are not compiled, by name.
@@ -224,4 +224,4 @@ class ServiceLevel(Section, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: Who is told; by default `alerts.channels`.
     channels: tuple[str, ...] | None = None
     #: At most one notification in this time; by default `alerts.cooldown_minutes`.
-    cooldown_minutes: Minutes | None = None
+    cooldown_minutes: Cooldown | None = None

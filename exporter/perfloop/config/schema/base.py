@@ -10,6 +10,8 @@ from msgspec import Meta, Struct
 Seconds = Annotated[float, Meta(gt=0)]
 WholeSeconds = Annotated[int, Meta(ge=1)]
 Count = Annotated[int, Meta(ge=1)]
+#: Minutes; up to five days, as Alertmanager then forgets whom it told (--data.retention) and would tell them again.
+Cooldown = Annotated[int, Meta(ge=0, le=7200)]
 Ratio = Annotated[float, Meta(gt=0, le=10)]
 Share = Annotated[float, Meta(gt=0, lt=1)]
 Name = Annotated[

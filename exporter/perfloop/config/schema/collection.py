@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, field
 
-from perfloop.config.schema.base import Count, Section, Share, WholeSeconds
+from perfloop.config.schema.base import Cooldown, Count, Section, Share, WholeSeconds
 from perfloop.model import Operator
 
 
@@ -37,7 +37,7 @@ class AlertThreshold(Section, frozen=True, kw_only=True, forbid_unknown_fields=T
     #: Who is told; by default `alerts.channels`.
     channels: tuple[str, ...] | None = None
     #: At most one notification in this time, however often it comes and goes; by default `alerts.cooldown_minutes`.
-    cooldown_minutes: Annotated[int, Meta(ge=0)] | None = None
+    cooldown_minutes: Cooldown | None = None
 
 
 class PerformanceCollection(Section, frozen=True, kw_only=True, forbid_unknown_fields=True):
