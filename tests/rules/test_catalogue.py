@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 from perfloop.collectors import all_families
@@ -10,14 +11,23 @@ from perfloop.model import MetricType
 from perfloop.rules.catalogue import catalogue, recorded_expression, shipped
 
 ROOT = Path(__file__).parent.parent.parent
+# It is the server that names these families; test_databases.py asks one for those that alerts use.
+SETTINGS_OF_POSTGRESQL = {
+    "perfloop_postgresql_setting_max_wal_size_bytes",
+    "perfloop_postgresql_setting_recovery_min_apply_delay_seconds",
+    "perfloop_postgresql_setting_superuser_reserved_connections",
+    "perfloop_postgresql_setting_wal_keep_size_bytes",
+}
 
 
+@cache
 def exported_names() -> set[str]:
-    plain = {family.name for family in all_families()}
+    plain = {family.name for family in all_families()} | SETTINGS_OF_POSTGRESQL
     histograms = {family.name for family in all_families() if family.type is MetricType.HISTOGRAM}
     return plain | {f"{name}{ending}" for name in histograms for ending in ("_sum", "_count", "_bucket")}
 
 
+@cache
 def optimizers_names() -> set[str]:
     files = (ROOT / "exporter" / "perfloop").rglob("*.py")
     said = {name for file in files for name in re.findall(r'"(perfloop_optimizer_[a-z_]+)"', file.read_text("utf-8"))}
