@@ -103,7 +103,7 @@ def test_the_committed_files_are_what_compile_writes() -> None:
 def test_rules_alerts_name_one_severity_each_and_a_stable_rule() -> None:
     alerts = [rule for rule in rules_in(compiled(ROOT / "perfloop.yml")) if "alert" in rule]
 
-    assert {alert["labels"]["severity"] for alert in alerts} == {"critical", "warning", "none"}
+    assert {alert["labels"]["severity"] for alert in alerts} == {"critical", "warning", "info", "none"}
     assert all(alert["labels"]["rule"] for alert in alerts)
     assert all({"summary", "description", "runbook_url"} <= alert["annotations"].keys() for alert in alerts)
     assert not any("{{" in alert["annotations"]["summary"] for alert in alerts)

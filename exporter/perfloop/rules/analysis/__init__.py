@@ -38,7 +38,7 @@ def analysis_groups(
         hours = anomaly.hours(history) + trend.hours(catalogue)
     signals = resources.rules(interval_seconds=interval_seconds)
     return (
-        Group(name="perfloop-analysis", interval_seconds=STEP, rules=steps, note=_note(history)),
+        Group(name="perfloop-analysis-steps", interval_seconds=STEP, rules=steps, note=_note(history)),
         Group(name="perfloop-analysis-hours", interval_seconds=HOUR, rules=hours),
         Group(name="perfloop-resources", interval_seconds=interval_seconds, rules=signals),
     )
