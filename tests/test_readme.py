@@ -28,6 +28,10 @@ HERE = {
     "perfloop check": r"perfloop\.yml: ok",
     "perfloop compile --out compiled": r"wrote compiled/rules/perfloop-alerts\.yml",
     "perfloop compile --out compiled --target alertmanager=0.34": r"wrote compiled/alertmanager\.yml",
+    "perfloop rules explain CpuUsageHigh": r"perfloop:cpu_usage > 80",
+    "perfloop query cpu_usage --from 1h --limit 5": r"instance=127\.0\.0\.1",
+    'curl -s -H "Authorization: Bearer $(cat .perfloop/token)" '
+    '"http://127.0.0.1:9848/api/v1/metrics?name=cpu_usage&limit=5"': r'"labels":\{"instance"',
     "perfloop actions list": r"id +time +component +policy",
     "perfloop actions list --decisions": r"time +rule +component",
     "perfloop actions list --decisions --limit 5": r"time +rule",
@@ -39,12 +43,20 @@ HERE = {
     "amtool --alertmanager.url=http://127.0.0.1:9850 alert add alertname=TestAlert rule=test component=nothing": r"",
     "perfloop alerts list": r"alert +severity +about +since +state",
 }
+RULES = "tests/cli/test_rules.py::"
 ACTIONS = "tests/cli/test_actions.py::"
 ALERTS = "tests/cli/test_alerts.py::"
 DEMO = "tests/e2e/test_demo.py::test_the_demo_proves_that_a_wider_pool_helped"
 CI = "tests/test_repository.py::test_ci_runs_the_test_command_and_nothing_else"
 SERVICE = "tests/cli/test_exit_codes.py::test_a_service_that_is_told_to_end_does_so_with_0"
 ELSEWHERE = {
+    # The example is evaluated each second here, and a week has many.
+    "perfloop rules simulate CpuUsageHigh --from 7d": RULES
+    + "test_simulate_counts_firings_flapping_and_notifications_as_worked_out_by_hand",
+    "perfloop rules test": RULES + "test_test_tries_generated_tests_and_ones_own_against_what_compiles_now",
+    "perfloop rules diff compiled": RULES + "test_diff_is_0_for_the_same_and_3_with_what_changed",
+    "perfloop doctor": "tests/cli/test_doctor.py::"
+    "test_what_was_compiled_is_what_runs_and_only_the_rule_that_fails_is_found",
     "make up": "tests/stack/test_up.py::test_a_line_for_each_process_then_a_table_with_current_values",
     "make demo": DEMO,
     "make test": CI,

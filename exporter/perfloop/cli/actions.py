@@ -117,7 +117,7 @@ def _action_table(executions: list[Execution]) -> Table:
     table = Table("id", "time", "component", "policy", "change", "state", "verdict", "effect", box=None)
     for execution in executions:
         table.add_row(
-            *_cells(
+            *cells(
                 execution.id,
                 _time(execution.created_at),
                 execution.action.component,
@@ -136,7 +136,7 @@ def _decision_table(decisions: list[RecordedDecision]) -> Table:
     for entry in decisions:
         decision = entry.decision
         table.add_row(
-            *_cells(
+            *cells(
                 _time(entry.at), entry.rule, entry.component, decision.policy or "", decision.outcome, decision.reason
             )
         )
@@ -160,16 +160,16 @@ def _show(detail: ActionDetail) -> None:
     table = Table.grid(padding=(0, 2))
     for name, value in facts.items():
         if value:
-            table.add_row(*_cells(name, value))
+            table.add_row(*cells(name, value))
     out.print(table)
     out.print()
     history = Table("time", "phase", "what", box=None)
     for entry in detail.log:
-        history.add_row(*_cells(_time(entry.at), entry.phase, entry.text))
+        history.add_row(*cells(_time(entry.at), entry.phase, entry.text))
     out.print(history)
 
 
-def _cells(*values: str) -> list[Text]:
+def cells(*values: str) -> list[Text]:
     """Return cells that show labels as they are: no markup, no control characters for the terminal."""
     return [Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(value))) for value in values]
 
