@@ -20,6 +20,8 @@ BASELINE_INTERVAL_SECONDS = 300
 _READ_SECONDS = 3 * BASELINE_INTERVAL_SECONDS
 # A past with fewer of the samples that it could have says nothing.
 _ENOUGH_RATIO = 0.5
+# So many samples tell whether a past was mostly zero.
+_SOME_SAMPLES = 96
 # A series that stands still has no deviation, and its least move would be endless: this share of the mean is the least.
 _LEAST_DEVIATION_RATIO = 0.01
 # What is judged must not be part of what it is judged by: one outlier among n samples is never further from their mean
@@ -156,7 +158,10 @@ class _Past(Struct, frozen=True):
 
     @property
     def samples(self) -> str:
-        return f"{self.series}[{duration(self.window_seconds)}] offset {duration(self.offset_seconds)}"
+        return self._samples("")
+
+    def _samples(self, step: str) -> str:
+        return f"{self.series}[{duration(self.window_seconds)}{step}] offset {duration(self.offset_seconds)}"
 
     def mean_expression(self, interval_seconds: int) -> str:
         """Return PromQL of the mean; there is none of a past that is too young, or that was mostly zero.
@@ -164,7 +169,9 @@ class _Past(Struct, frozen=True):
         Where zero is usual, the few samples of the last event would be the mean, and the next one endlessly more.
         """
         enough = math.ceil(_ENOUGH_RATIO * self.window_seconds / interval_seconds)
-        usual = f"quantile_over_time(0.5, {self.samples})"
+        # The median of all samples would take three times as long as everything else.
+        some = self._samples(f":{duration(max(interval_seconds, self.window_seconds // _SOME_SAMPLES))}")
+        usual = f"quantile_over_time(0.5, {some})"
         return f"avg_over_time({self.samples}) and count_over_time({self.samples}) >= {enough} and {usual} != 0"
 
     def deviation_expression(self) -> str:
