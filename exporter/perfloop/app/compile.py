@@ -13,11 +13,23 @@ from perfloop.rules.catalogue import catalogue
 from perfloop.rules.channels import Channel, Email, GitHub, Slack, Webhook
 from perfloop.rules.compile import RuleInputs, alert_groups, compile_rules
 from perfloop.rules.links import Links
+from perfloop.rules.operator import Place as Namespace
+from perfloop.rules.operator import compile_operator
 from perfloop.rules.prometheus import retention_flag as flag_for
 from perfloop.rules.targets import Targets, written
 from perfloop.rules.write import Written, write_all
 
-__all__ = ["Targets", "Written", "compile_all", "own_rules", "retention_flag", "rule_inputs", "write_all"]
+__all__ = [
+    "Namespace",
+    "Targets",
+    "Written",
+    "compile_all",
+    "compile_manifests",
+    "own_rules",
+    "retention_flag",
+    "rule_inputs",
+    "write_all",
+]
 
 _DEFAULT_TARGETS = Targets()
 
@@ -31,6 +43,13 @@ def compile_all(
     together; else they are absolute. Raises ConfigInvalid for what Prometheus or Alertmanager cannot be told.
     """
     return compile_rules(rule_inputs(config, config_path=config_path, out=out, targets=targets))
+
+
+def compile_manifests(
+    config: Config, *, config_path: Path, namespace: Namespace, targets: Targets = _DEFAULT_TARGETS
+) -> dict[str, str]:
+    """Return the same as objects of the Prometheus Operator. Raises ConfigInvalid also for what those cannot say."""
+    return compile_operator(rule_inputs(config, config_path=config_path, targets=targets), namespace)
 
 
 def retention_flag(config: Config) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
 import click
 
 from perfloop import config
-from perfloop.app.compile import Targets, compile_all, write_all
+from perfloop.app.compile import Namespace, Targets, compile_all, compile_manifests, write_all
 from perfloop.cli import config_file
 from perfloop.errors import ConfigInvalid
 from perfloop.rules.lint import Lint, lint
+from perfloop.rules.operator import secrets
 from perfloop.rules.targets import parse_targets
+
+_LABEL = re.compile(r"[\w./-]+=[\w.-]*")
 
 
 def _targets(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> Targets:
@@ -21,6 +25,14 @@ def _targets(context: click.Context, parameter: click.Parameter, values: tuple[s
         return parse_targets(values)
     except ConfigInvalid as error:
         raise click.BadParameter(str(error)) from error
+
+
+def _labels(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    del context, parameter
+    for value in values:
+        if not _LABEL.fullmatch(value):
+            raise click.BadParameter(f"expected KEY=VALUE, got {value!r}")
+    return {key: text for key, _, text in (value.partition("=") for value in values)}
 
 
 target = click.option(
@@ -50,20 +62,43 @@ def unchecked(found: Lint) -> str:
     required=True,
     help="Folder for the compiled files; made when it is missing.",
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["files", "prometheus-operator"]),
+    default="files",
+    show_default=True,
+    help="Files for servers, or objects for the Prometheus Operator.",
+)
+@click.option("--namespace", default="monitoring", show_default=True, help="Where the operator's objects are made.")
+@click.option(
+    "--label",
+    "labels",
+    metavar="KEY=VALUE",
+    multiple=True,
+    callback=_labels,
+    help="A label of the operator's objects, by which Prometheus selects them, as release=monitoring.",
+)
 @target
-def command(config_file: Path, out: Path, targets: Targets) -> None:
+def command(config_file: Path, out: Path, form: str, namespace: str, labels: dict[str, str], targets: Targets) -> None:
     """Compile perfloop.yml into Prometheus and Alertmanager configuration.
 
     Writes recording rules, alerting rules, alertmanager.yml, prometheus.yml and the flag of Prometheus' retention
     below --out. All or nothing: if anything is wrong, or promtool or amtool (where installed) find anything, nothing
     is written. Files that perfloop did not write are never touched.
     """
-    files = compile_all(config.load(config_file), config_path=config_file, out=out, targets=targets)
+    loaded = config.load(config_file)
+    files = compile_all(loaded, config_path=config_file, out=out, targets=targets)
     found = lint(files, targets=targets)
     if found.findings:
         click.echo("\n".join([*found.findings, "nothing was written"]), err=True)
         sys.exit(3)
+    if form == "prometheus-operator":
+        where = Namespace(namespace=namespace, labels=labels)
+        files = compile_manifests(loaded, config_path=config_file, namespace=where, targets=targets)
     for name, result in write_all(files, out).items():
         click.echo(f"{result} {out / name}")
+    if form == "prometheus-operator":
+        click.echo(f"needs the Secrets {', '.join(secrets(files))}", err=True)
     if found.too_old:
         click.echo(unchecked(found), err=True)

@@ -88,7 +88,7 @@ def compile_rules(inputs: RuleInputs) -> dict[str, str]:
     }
     return {
         **({PROMETHEUS_FILE: header + prometheus} if inputs.targets.retention_in_file else by_flag),
-        ALERTMANAGER_FILE: header + _alertmanager(inputs, alerts),
+        ALERTMANAGER_FILE: header + alertmanager(inputs, alerts),
         RECORDING_FILE: header + render(recording_groups(inputs)),
         ALERTS_FILE: header + render(alerts),
     }
@@ -162,7 +162,8 @@ def alert_groups(inputs: RuleInputs) -> tuple[Group, ...]:
     return with_inhibitor(groups)
 
 
-def _alertmanager(inputs: RuleInputs, groups: tuple[Group, ...]) -> str:
+def alertmanager(inputs: RuleInputs, groups: tuple[Group, ...]) -> str:
+    """Return alertmanager.yml without its header. Raises ConfigInvalid."""
     levels = (text for level in inputs.service_levels for text in (level.errors, level.total))
     return compile_alertmanager(
         webhook_url=f"http://{reachable(inputs.optimizer)}/api/v1/alerts",

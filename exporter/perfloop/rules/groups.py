@@ -60,6 +60,21 @@ def render(groups: Iterable[Group]) -> str:
     return "groups:\n" + "".join(filled) if filled else "groups: []\n"
 
 
+def as_mapping(groups: Iterable[Group]) -> dict[str, Any]:
+    """Return what stands in a rule file, without its comments."""
+    return {
+        "groups": [
+            {
+                "name": group.name,
+                "interval": duration(group.interval_seconds),
+                "rules": [_fields(rule) for rule in group.rules],
+            }
+            for group in groups
+            if group.rules
+        ]
+    }
+
+
 def to_yaml(value: Mapping[str, Any]) -> str:
     """Return a mapping as YAML in its own order, one line for each scalar."""
     return yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=1 << 20)
