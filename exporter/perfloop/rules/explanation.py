@@ -14,6 +14,15 @@ _GUARDS = (
         "A series whose past has too few samples has no past to be compared with: without this, young series fire.",
     ),
     (
+        r"quantile_over_time\(0\.5, [^()]*\) != 0",
+        "A past that was mostly zero says nothing: the last event would be its mean, and the next one endlessly more.",
+    ),
+    (
+        r"avg_over_time\([^()]*\) and [\w:]+\)",
+        "Only what is still measured is judged, not what was measured until a moment ago.",
+    ),
+    (r">= -Inf", "NaN is no measurement: a single one would make every mean over a window NaN."),
+    (
         r"/\s*\(abs\(.*?\)\s*>\s*0\)",
         "A past of zero knows no percent: divided by it, any change is infinite, and would fire.",
     ),
@@ -46,13 +55,13 @@ _GUARDS = (
         "Counters are compared by their growth, which outlives their resets.",
     ),
     (r"\babsent(?:_over_time)?\(", "It fires because something is not there; nothing else notices that."),
-    (r"\bunless\b", "What the part after `unless` finds does not fire."),
+    (r"\bunless (?!perfloop:\w+\{)", "What the part after `unless` finds does not fire."),
     (
         r"\band\s+(?:on\s*\(|ignoring\s*\()",
         "It fires only where the part after `and` holds as well.",
     ),
     (
-        r"\{[^{}]*(?:!=|!~)[^{}]*\}.*\bor\b|\bor\b.*\{[^{}]*(?:!=|!~)[^{}]*\}",
+        r"\bunless perfloop:\w+\{",
         "Some series have a value of their own: each series is compared with one value only, that of the first"
         " override that matches.",
     ),
