@@ -18,7 +18,15 @@ from tests.support import eventually, perfloop
 MISTAKE = "optimisation: {}\n"
 # Without --config.file the exporter needs no configuration.
 NAMED = ["exporter", "--config.file", "perfloop.yml"]
-READERS = [["check"], ["compile", "--out", "out"], ["exporter"], ["optimizer"], ["up"], ["actions", "list"]]
+READERS = [
+    ["check"],
+    ["compile", "--out", "out"],
+    ["exporter"],
+    ["optimizer"],
+    ["up"],
+    ["actions", "list"],
+    ["alerts", "list"],
+]
 
 
 @pytest.mark.parametrize(
