@@ -10,6 +10,7 @@ import yaml
 
 from perfloop.rules.promql import duration
 from perfloop.rules.shipped import Explanation, ShippedAlert, shipped
+from perfloop.rules.slo import PAGE as BURN
 from perfloop.rules.thresholds import documented
 
 _YOURS = "Yours, in `performance_collection.alert_thresholds` of perfloop.yml; `duration` says how long it must last."
@@ -55,7 +56,36 @@ def pages() -> dict[str, str]:
         ]
     lines += ["", "## Thresholds", "", "| alert | metric | of |", "| --- | --- | --- |"]
     lines += [f"| [{name}]({name}.md) | `{metric.name}` | {metric.help} |" for name, metric in metrics.items()]
+    lines += [
+        "",
+        "## Service levels",
+        "",
+        f"[{BURN}]({BURN}.md) is the page of those of all service levels.",
+    ]
+    found[f"{BURN}.md"] = _page(BURN, _BURN_SUMMARY, _BURN, facts=[_BURN_NAME], named=f"Checkout{BURN}")
     return {"README.md": "\n".join(lines) + "\n", **found}
+
+
+_BURN_SUMMARY = "A service level uses its error budget up too fast."
+_BURN_NAME = "The name begins with that of the service level: `checkout` has `CheckoutErrorBudgetBurn`."
+_BURN = Explanation(
+    meaning=(
+        "More goes wrong than the service level allows. The budget is what may go wrong over its whole window; at a"
+        " burn rate of 1 it lasts exactly that long. `slo:error_budget_remaining:ratio` says what is left of it."
+    ),
+    threshold=(
+        "Critical: burn rates above 14.4 over an hour (a fiftieth of the budget of 30 days) or above 6 over six hours"
+        " (a twentieth). Warning: above 3 over a day or above 1 over three days (a tenth each). A shorter window, of 5 and"
+        " 30 minutes, 2 and 6 hours, must be above the same rate, so that the alert ends soon after the errors do."
+    ),
+    actions=(
+        "Look at `slo:error_ratio:rate5m` and `slo:error_ratio:rate1h`: does it go on, and since when?",
+        "Ask what was changed then. Undo it first, and understand it afterwards.",
+        "If it is only a warning, plan the repair before the budget is gone.",
+        "If nobody was harmed, the objective is stricter than the users are: change it.",
+    ),
+    policy="One whose objective measures the same errors, as `error_rate` does for HTTP probes.",
+)
 
 
 _INTRODUCTION = (
@@ -82,7 +112,7 @@ def _severities(entry: ShippedAlert) -> str:
     return " and ".join(severity for severity, _ in entry.levels)
 
 
-def _page(name: str, summary: str, text: Explanation, *, facts: list[str]) -> str:
+def _page(name: str, summary: str, text: Explanation, *, facts: list[str], named: str = "") -> str:
     actions = "\n".join(f"{i}. {action}" for i, action in enumerate(text.actions, 1))
     parts = [
         f"# {name}",
@@ -92,7 +122,7 @@ def _page(name: str, summary: str, text: Explanation, *, facts: list[str]) -> st
         f"## Why this threshold\n\n{text.threshold}",
         f"## What to do\n\n{actions}",
         f"## Which policy can act\n\n{text.policy}",
-        f"## How to silence it\n\n{_silence(name)}",
+        f"## How to silence it\n\n{_silence(named or name)}",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -14,6 +14,9 @@ from perfloop.rules.groups import Group, Notice, Rule
 from perfloop.rules.links import Links
 from perfloop.rules.promql import duration, number
 
+#: Where all of these alerts are explained, and how the name of each ends.
+PAGE = "ErrorBudgetBurn"
+
 _HOUR, _DAY = 3600, 86400
 _SHORTEST_SECONDS = 300
 # Evaluated more rarely: a day of raw samples is much to read at each collection, and changes little between two.
@@ -41,7 +44,7 @@ class ServiceLevel(Struct, frozen=True, kw_only=True):
     def alert(self) -> str:
         """The alert's name: `checkout` is `CheckoutErrorBudgetBurn`."""
         words = self.name.replace("-", "_").split("_")
-        return "".join(word[:1].upper() + word[1:] for word in words) + "ErrorBudgetBurn"
+        return "".join(word[:1].upper() + word[1:] for word in words) + PAGE
 
 
 class Burn(Struct, frozen=True, kw_only=True):
@@ -170,7 +173,7 @@ def _alert(entry: ServiceLevel, severity: str, expr: str, links: Links) -> Rule:
             f" {number(round(100 * entry.budget_ratio, 10))}% may over {duration(entry.window_seconds)};"
             f' of the budget {{{{ with query "{remaining}" }}}}{{{{ . | first | value | humanizePercentage }}}}'
             "{{ else }}an unknown share{{ end }} is left.",
-            **links.annotations(entry.alert, page="ErrorBudgetBurn", board="overview"),
+            **links.annotations(entry.alert, page=PAGE, board="overview"),
         },
         source=f"slos.{entry.name}",
         notice=entry.notice,
