@@ -100,5 +100,5 @@ def command(config_file: Path, out: Path, form: str, namespace: str, labels: dic
         click.echo(f"{result} {out / name}")
     if form == "prometheus-operator":
         click.echo(f"needs the Secrets {', '.join(secrets(files))}", err=True)
-    if found.too_old:
+    if found.too_old or "promql-parser" in found.missing:
         click.echo(unchecked(found), err=True)

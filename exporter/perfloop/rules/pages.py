@@ -75,8 +75,8 @@ _BURN = Explanation(
     ),
     threshold=(
         "Critical: burn rates above 14.4 over an hour (a fiftieth of the budget of 30 days) or above 6 over six hours"
-        " (a twentieth). Warning: above 3 over a day or above 1 over three days (a tenth each). A shorter window, of 5 and"
-        " 30 minutes, 2 and 6 hours, must be above the same rate, so that the alert ends soon after the errors do."
+        " (a twentieth). Warning: above 3 over a day or above 1 over three days (a tenth each). A shorter window, of 5"
+        " and 30 minutes, 2 and 6 hours, must be above the same rate, so that the alert ends soon after the errors do."
     ),
     actions=(
         "Look at `slo:error_ratio:rate5m` and `slo:error_ratio:rate1h`: does it go on, and since when?",
