@@ -15,7 +15,7 @@ from tests.bench.report import Report, Result, update_page, watched
 
 ROOT = Path(__file__).parents[2]
 RESULTS, PAGE = ROOT / "build" / "bench", ROOT / "docs" / "performance.md"
-NAMES = ("exporter", "effect", "webhook", "anomaly")
+NAMES = ("exporter", "effect", "webhook", "rules", "anomaly")
 
 
 @click.command()

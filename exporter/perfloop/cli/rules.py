@@ -78,7 +78,8 @@ def list_(config_path: Path, output: str) -> None:
 def explain_(config_path: Path, name: str, output: str) -> None:
     """Say what a rule is, and why.
 
-    Its PromQL, the reason for each guard, who is told, when again, and where it comes from. NAME is an alert, a recorded series, or the word that policies match (label `rule`).
+    Its PromQL, the reason for each guard, who is told, when again, and where it comes from. NAME is an alert, a
+    recorded series, or the word that policies match (label `rule`).
     """
     config = load(config_path)
     entries = all_entries(config, config_path=config_path)
@@ -106,9 +107,9 @@ def simulate(
 ) -> None:
     """Say what alerts would have done in the past.
 
-    Asks the configured Prometheus for its history. By default all alerts that are compiled; with NAMEs also those that are switched off. `flapping` counts firings
-    within the cooldown after the one before; `notifications` are those of channels, without what mutes them.
-    What is not recorded yet is computed from raw series.
+    Asks the configured Prometheus for its history. By default all alerts that are compiled; with NAMEs also those
+    that are switched off. `flapping` counts firings within the cooldown after the one before; `notifications` are
+    those of channels, without what mutes them. What is not recorded yet is computed from raw series.
     """
     if start > end:
         raise click.UsageError("--from is after --to")
