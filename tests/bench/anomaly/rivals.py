@@ -25,7 +25,7 @@ def rival_groups() -> tuple[Group, ...]:
         Rule(record="rival:z:score", expr=_Z),
         Rule(
             record="rival:z:new",
-            expr="rival:z:score > 3 unless max_over_time(rival:z:score[12h] offset 5m) >= rival:z:score",
+            expr="rival:z:score > 3 unless max_over_time(rival:z:score[12h] offset 4m) >= rival:z:score",
         ),
     )
     rules = (*z, Rule(record=_POSITIVE, expr=f"{VALUE} > 0"), *_adaptive(), *_robust())
@@ -71,6 +71,6 @@ def _bands(name: str, bounds: dict[str, tuple[str, str]], *, level: str = _POSIT
         Rule(record=f"{name}:upper", expr=f"max without (bound) ({name}:up)"),
         Rule(record=f"{name}:lower", expr=f"clamp_min(min without (bound) ({name}:low), 0)"),
         Rule(record=f"{name}:outside", expr=outside),
-        Rule(record=f"{name}:alert", expr=f"{name}:outside and {name}:outside offset 5m"),
-        Rule(record=f"{name}:start", expr=f"{name}:alert unless count_over_time({name}:alert[12h] offset 5m) > 0"),
+        Rule(record=f"{name}:alert", expr=f"{name}:outside and {name}:outside offset 4m"),
+        Rule(record=f"{name}:start", expr=f"{name}:alert unless count_over_time({name}:alert[12h] offset 4m) > 0"),
     )

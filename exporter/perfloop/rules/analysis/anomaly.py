@@ -19,6 +19,9 @@ SCORE = "analysis:anomaly:score"
 #: One value each five minutes makes one false alarm in ten days.
 THRESHOLD = round(math.log10(10 * STEPS_A_DAY), 2)
 
+#: All that came before the present value: less than a step, as times may differ by a millisecond.
+BEFORE = "offset 4m"
+
 _LARGEST_SCORE = 10
 _LN10 = number(math.log(10))
 # Days of which the same hour is compared; more than one, so that yesterday's anomaly is not all of the comparison.
@@ -38,8 +41,8 @@ def steps(history: History) -> tuple[Rule, ...]:
         "value": VALUE,
         "hour": HOUR_MEAN,
         "season": f"{HOUR_MEAN} - ({_season(season_days)})",
-        "spike": f"{VALUE} - (quantile_over_time(0.5, {VALUE}[2h] offset 5m)"
-        f" and count_over_time({VALUE}[2h] offset 5m) >= {_HALF})",
+        "spike": f"{VALUE} - (quantile_over_time(0.5, {VALUE}[2h] {BEFORE})"
+        f" and count_over_time({VALUE}[2h] {BEFORE}) >= {_HALF})",
     }
     count = f"{_limit('count')} >= {STEPS_A_DAY}"
     return (
@@ -49,13 +52,13 @@ def steps(history: History) -> tuple[Rule, ...]:
         Rule(record=f"{DEVIATION}:excess", expr=_excess()),
         Rule(
             record=f"{SCORE}_by_stream",
-            expr=f"clamp_max(log10((({count}) + 1) / 2) + {DEVIATION}:excess / {_LN10}, {_LARGEST_SCORE})"
+            expr=f"clamp_max(log10((({count}) + 1) / 2) + ({DEVIATION}:excess > 0) / {_LN10}, {_LARGEST_SCORE})"
             f" or 0 * (({count}) and {DEVIATION})",
         ),
         Rule(record=SCORE, expr=f"max without (stream) ({SCORE}_by_stream)"),
         Rule(
             record="analysis:anomaly:new",
-            expr=f"{SCORE} >= {THRESHOLD} unless max_over_time({SCORE}[{_NEW_FOR}] offset 5m) >= {SCORE}",
+            expr=f"{SCORE} >= {THRESHOLD} unless max_over_time({SCORE}[{_NEW_FOR}] {BEFORE}) >= {SCORE}",
         ),
         Rule(record="analysis:value:upper", expr=_band("upper", "+", count)),
         Rule(record="analysis:value:lower", expr=_band("lower", "-", count)),
@@ -95,20 +98,23 @@ def _season(days: list[int]) -> str:
 
 def _limit(name: str) -> str:
     """Return a limit of the hour before; never one that knows the present value."""
-    return f"last_over_time({DEVIATION}:{name}[2h] offset 5m)"
+    return f"last_over_time({DEVIATION}:{name}[2h] {BEFORE})"
 
 
 def _beyond(name: str, sign: str) -> str:
     """Return the extreme of the window: what was known at the full hour, and since then."""
     # Functions that drop the name in every branch: else a replay of the rule sees two series where there is one.
-    old, recent = (f"{name}_over_time({each} offset 5m)" for each in (f"{DEVIATION}:{name}[2h]", f"{DEVIATION}[65m]"))
+    old, recent = (f"{name}_over_time({each} {BEFORE})" for each in (f"{DEVIATION}:{name}[2h]", f"{DEVIATION}[65m]"))
     return f"{old} {sign} {recent} or {recent} and {old} or {old}"
 
 
 def _excess() -> str:
-    """Return how far beyond the extremes, in standard deviations; where there is no deviation the size says nothing."""
+    """Return how far beyond the extremes, in standard deviations; 1 where there is no deviation.
+
+    It is 0 inside and never absent: a replay marks nothing as stale, and would take the last one for the present.
+    """
     outside = f"({DEVIATION} - {DEVIATION}:upper > 0 or {DEVIATION}:lower - {DEVIATION} > 0)"
-    return f"{outside} / ({_limit('scale')} > 0) or 0 * {outside} + 1"
+    return f"{outside} / ({_limit('scale')} > 0) or 0 * {outside} + 1 or 0 * ({DEVIATION} - {DEVIATION}:upper)"
 
 
 def _band(side: str, sign: str, count: str) -> str:

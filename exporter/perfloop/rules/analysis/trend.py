@@ -39,21 +39,19 @@ def hours(catalogue: Mapping[str, CatalogueMetric]) -> tuple[Rule, ...]:
 
 def steps(history: History) -> tuple[Rule, ...]:
     """Return the rules of each five minutes."""
-    window = f"[{history.window}]"
-    count = f"(count_over_time({HOURLY}{window}) >= {_HOURS_A_DAY})"
-    slope, whole = f"deriv({HOURLY}{window})", f"stdvar_over_time({HOURLY}{window})"
-    variance, effective = f"{LINE}:residual_variance", f"{LINE}:effective_count"
-    correlation = f"clamp(1 - stdvar_over_time({HOURLY}_step{window}) / (2 * {variance} > 0), 0, 0.99)"
+    correlation = (
+        f"clamp(1 - stdvar_over_time({HOURLY}_step[{history.window}]) / (2 * {LINE}:residual_variance > 0), 0, 0.99)"
+    )
+    count, effective = f"{LINE}:count", f"{LINE}:effective_count"
     return (
-        Rule(record=f"{LINE}:slope_1d", expr=f"{DAY} * {slope} and {count}"),
-        Rule(record=f"{LINE}:r_squared", expr=f"clamp_max({_explained(slope, count)} / ({whole} > 0), 1)"),
-        Rule(record=variance, expr=_residual(slope, whole, count)),
+        *_line(LINE, HOURLY, history.window, least=_HOURS_A_DAY),
+        Rule(record=f"{LINE}:slope_1d", expr=f"{DAY} * {LINE}:slope and {count}"),
+        Rule(record=f"{LINE}:r_squared", expr=f"clamp_max({_explained(LINE)} / ({LINE}:variance > 0), 1)"),
         Rule(
-            record=effective,
-            expr=f"clamp_min({count} * (1 - {correlation}) / (1 + {correlation}), 4) or {count}",
+            record=effective, expr=f"clamp_min({count} * (1 - {correlation}) / (1 + {correlation}), 4) or {count} + 0"
         ),
-        Rule(record="analysis:prediction:1d", expr=f"predict_linear({HOURLY}{window}, {DAY}) and {count}"),
-        Rule(record="analysis:prediction:error_1d", expr=_error(count, variance, effective)),
+        Rule(record="analysis:prediction:1d", expr=f"predict_linear({HOURLY}[{history.window}], {DAY}) and {count}"),
+        Rule(record="analysis:prediction:error_1d", expr=_error(effective)),
         Rule(record="analysis:prediction:upper_1d", expr="analysis:prediction:1d + analysis:prediction:error_1d"),
         Rule(record="analysis:prediction:lower_1d", expr="analysis:prediction:1d - analysis:prediction:error_1d"),
     )
@@ -62,28 +60,49 @@ def steps(history: History) -> tuple[Rule, ...]:
 def until_full(catalogue: Mapping[str, CatalogueMetric], *, days: int) -> tuple[Rule, ...]:
     """Return the rules of each five minutes about metrics that end at 100 percent, from `days` of daily maxima.
 
-    Maxima of windows of a day are recorded each hour, so that n of them are as many as n / 24 independent ones.
+    Maxima of windows of a day are recorded each hour, so that n of them are as many as n / 24 independent ones. The
+    band has the error of the slope, and how far maxima lie from the line.
     """
     if not _limited(catalogue) or days < _LEAST_DAYS_OF_MAXIMA:
         return ()
-    window = f"[{duration(days * DAY)}]"
-    count = f"(count_over_time({DAILY_MAXIMUM}{window}) >= {_LEAST_DAYS_OF_MAXIMA * _HOURS_A_DAY})"
-    slope, whole = f"deriv({DAILY_MAXIMUM}{window})", f"stdvar_over_time({DAILY_MAXIMUM}{window})"
-    independent = f"({count} / {_HOURS_A_DAY})"
-    error = (
-        f"{_student(f'({independent} - 2)')} * sqrt({_residual(slope, whole, count)})"
-        f" / sqrt({independent} * {_variance_of_time(count)})"
-    )
-    room = f"clamp_min({_LIMIT_PERCENT} - predict_linear({DAILY_MAXIMUM}{window}, 0), 0)"
-    slopes = {"": slope, "_earliest": f"({slope} + {LINE}:max1d_error)", "_latest": f"({slope} - {LINE}:max1d_error)"}
+    line, window = f"{LINE}_of_maxima", duration(days * DAY)
+    independent = f"({line}:count / {_HOURS_A_DAY})"
+    distance = f"{_student(f'({independent} - 2)')} * sqrt({line}:residual_variance)"
+    level = f"predict_linear({DAILY_MAXIMUM}[{window}], 0)"
+    times = {
+        "": (f"{line}:room", f"{line}:slope"),
+        "_earliest": (f"({line}:room - {line}:distance)", f"({line}:slope + {line}:slope_error)"),
+        "_latest": (f"({line}:room + {line}:distance)", f"({line}:slope - {line}:slope_error)"),
+    }
     return (
-        Rule(record=f"{LINE}:max1d_error", expr=error),
+        *_line(line, DAILY_MAXIMUM, window, least=_LEAST_DAYS_OF_MAXIMA * _HOURS_A_DAY),
+        Rule(record=f"{line}:room", expr=f"clamp_min({_LIMIT_PERCENT} - {level}, 0) and {line}:count"),
+        Rule(record=f"{line}:distance", expr=distance),
+        Rule(
+            record=f"{line}:slope_error",
+            expr=f"{line}:distance / sqrt({independent} * {_variance_of_time(f'{line}:count')})",
+        ),
         *(
             Rule(
                 record=f"analysis:full:seconds{name}",
-                expr=f"{room} / ({each} > 0) <= {_FARTHEST_DAYS * DAY} and {count}",
+                expr=f"clamp_min({room}, 0) / ({slope} > 0) <= {_FARTHEST_DAYS * DAY}",
             )
-            for name, each in slopes.items()
+            for name, (room, slope) in times.items()
+        ),
+    )
+
+
+def _line(line: str, series: str, window: str, *, least: int) -> tuple[Rule, ...]:
+    """Return what a line is made of, each part read from the window once."""
+    rest = f"({line}:variance - {_explained(line)})"
+    return (
+        Rule(record=f"{line}:count", expr=f"count_over_time({series}[{window}]) >= {least}"),
+        Rule(record=f"{line}:slope", expr=f"deriv({series}[{window}])"),
+        Rule(record=f"{line}:variance", expr=f"stdvar_over_time({series}[{window}])"),
+        Rule(
+            record=f"{line}:residual_variance",
+            # What is only rounding is 0.
+            expr=f"({rest} > {_ROUNDING} * {line}:variance) * {line}:count / ({line}:count - 2) or 0 * {line}:count",
         ),
     )
 
@@ -100,22 +119,16 @@ def _variance_of_time(count: str) -> str:
     return f"({HOUR}^2 * ({count}^2 - 1) / 12)"
 
 
-def _explained(slope: str, count: str) -> str:
-    return f"({slope}^2 * {_variance_of_time(count)})"
+def _explained(line: str) -> str:
+    return f"({line}:slope^2 * {_variance_of_time(f'{line}:count')})"
 
 
-def _residual(slope: str, whole: str, count: str) -> str:
-    """Return the variance about the line; what is only rounding is 0."""
-    rest = f"({whole} - {_explained(slope, count)})"
-    return f"(({rest} > {_ROUNDING} * {whole}) * {count} / ({count} - 2) or 0 * {count})"
-
-
-def _error(count: str, variance: str, effective: str) -> str:
+def _error(effective: str) -> str:
     """Return half the width of the 95 % interval of one value a day ahead (least squares, with n_eff)."""
-    distance = f"({DAY} + {HOUR} * ({count} - 1) / 2)"
+    distance = f"({DAY} + {HOUR} * ({LINE}:count - 1) / 2)"
     return (
-        f"{_student(f'({effective} - 2)')} * sqrt({variance}"
-        f" * (1 + 1 / {effective} + {distance}^2 / ({effective} * {_variance_of_time(count)})))"
+        f"{_student(f'({effective} - 2)')} * sqrt({LINE}:residual_variance"
+        f" * (1 + 1 / {effective} + {distance}^2 / ({effective} * {_variance_of_time(f'{LINE}:count')})))"
     )
 
 
