@@ -1,6 +1,6 @@
 # perfloop: `make up` measures this machine, `make demo` shows the loop close, `make test` checks everything.
 PY := .venv/bin/python
-.PHONY: help install up demo test soak lint format generate bench clean
+.PHONY: help install up demo test test-long soak lint format generate bench clean
 
 help: ## Say what can be done here
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -16,6 +16,9 @@ demo: install ## Watch perfloop find, change, prove, and undo, on real databases
 
 test: install ## Do what lint does, then run every test against real servers (under 10 minutes)
 	@scripts/lint; lint=$$?; $(PY) -m pytest && exit $$lint
+
+test-long: install ## Run the tests that take minutes: the demo from end to end
+	@$(PY) -m pytest -m long
 
 soak: install ## Let Prometheus scrape the exporter each second for two minutes, with everything it can measure
 	@PERFLOOP_SOAK_SECONDS=120 $(PY) -m pytest tests/app/test_everything.py -k prometheus

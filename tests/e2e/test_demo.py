@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
 from tests.support import eventually, perfloop
 
 SCENARIO_SECONDS = 360.0
 
 
+@pytest.mark.long
 def test_the_demo_proves_that_a_wider_pool_helped() -> None:
     done = perfloop("demo", "--scenario", "pool", timeout_seconds=SCENARIO_SECONDS)
 
