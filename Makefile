@@ -15,7 +15,7 @@ demo: install ## Watch perfloop find, change, prove, and undo, on real databases
 	@.venv/bin/perfloop demo
 
 test: install ## Do what lint does, then run every test against real servers (under 10 minutes)
-	@scripts/lint; lint=$$?; $(PY) -m pytest && exit $$lint
+	@scripts/test
 
 test-long: install ## Run the tests that take minutes: the demo from end to end
 	@$(PY) -m pytest -m long

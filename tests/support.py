@@ -41,6 +41,11 @@ def perfloop(
     )
 
 
+def without_parser(folder: Path) -> None:
+    """Let commands that are started in this folder find no parser of PromQL, as on a host without the extra."""
+    (folder / "promql_parser.py").write_text("raise ModuleNotFoundError(name=__name__)\n", encoding="utf-8")
+
+
 def freeze(*pids: int) -> None:
     """Stop processes, and wait until they are: threads stop one after another. SIGCONT lets them go on."""
     stopped = []

@@ -28,6 +28,9 @@ HERE = {
     "perfloop check": r"perfloop\.yml: ok",
     "perfloop compile --out compiled": r"wrote compiled/rules/perfloop-alerts\.yml",
     "perfloop compile --out compiled --target alertmanager=0.34": r"wrote compiled/alertmanager\.yml",
+    "perfloop compile --out manifests --format prometheus-operator --namespace monitoring --label release=monitoring": (
+        r"wrote manifests/"
+    ),
     "perfloop rules explain CpuUsageHigh": r"perfloop:cpu_usage > 80",
     "perfloop query cpu_usage --from 1h --limit 5": r"instance=127\.0\.0\.1",
     'curl -s -H "Authorization: Bearer $(cat .perfloop/token)" '

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.support import perfloop
+from tests.support import perfloop, without_parser
 
 SEED_EXAMPLE = Path(__file__).parent.parent / "rules" / "seed-example.yml"
 BROKEN = "performance_collection: {collection_interval: 0}\noptimisation: {}\n"
@@ -41,7 +41,9 @@ def test_compile_writes_nothing_that_promtool_refuses(tmp_path: Path) -> None:
     file = tmp_path / "perfloop.yml"
     file.write_text("metrics: {queue: {expr: 'sum(', unit: jobs, direction: lower}}", encoding="utf-8")
 
-    done = perfloop("compile", "--config.file", str(file), "--out", str(tmp_path / "out"))
+    without_parser(tmp_path)
+
+    done = perfloop("compile", "--config.file", str(file), "--out", str(tmp_path / "out"), cwd=tmp_path)
 
     assert done.returncode == 3
     assert "perfloop:queue" in done.stderr
