@@ -10,7 +10,7 @@ import click
 from perfloop.rules.promql import seconds_of
 
 
-class Moment(click.ParamType[float]):
+class Moment(click.ParamType):  # type: ignore[type-arg]  # older ones have no argument
     """A time as Unix seconds. A date without a zone is local."""
 
     name = "time"
