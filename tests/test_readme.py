@@ -189,7 +189,10 @@ def test_make_runs_what_those_tests_run(name: str) -> None:
 def test_make_test_does_what_make_lint_does() -> None:
     shown = dry_run("test")
 
-    assert shown.splitlines()[1].startswith("scripts/lint;")
+    assert shown.splitlines()[1] == "scripts/test"
+    script = (ROOT / "scripts" / "test").read_text(encoding="utf-8")
+    assert "\nscripts/lint\nlint=$?\n" in script
+    assert "[ $lint -eq 0 ] &&" in script.splitlines()[-1]
 
 
 def dry_run(target: str) -> str:
