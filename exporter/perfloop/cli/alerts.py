@@ -22,9 +22,10 @@ from perfloop.cli import config_file
 from perfloop.cli.actions import console, output
 from perfloop.config import Config, load
 from perfloop.prometheus.alertmanager import AlertmanagerClient, KnownAlert
+from perfloop.rules.promql import seconds_of
 from perfloop.wording import printable
 
-_UNITS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
+_SHORTEST_SECONDS = 60
 _LONGEST_SECONDS = 90 * 86400
 _ABOUT = ("component", "instance", "mountpoint", "device")
 _MOST_NAMED = 10
@@ -32,10 +33,11 @@ _MOST_NAMED = 10
 
 def _seconds(context: click.Context, parameter: click.Parameter, value: str) -> int:
     """Return the seconds of 30m, 2h, 1d12h."""
-    parts = re.findall(r"(\d+)([mhdw])", value)
-    seconds = sum(int(count) * _UNITS[unit] for count, unit in parts)
-    is_whole = "".join(f"{count}{unit}" for count, unit in parts) == value
-    if not is_whole or not _UNITS["m"] <= seconds <= _LONGEST_SECONDS:
+    try:
+        seconds = int(seconds_of(value))
+    except ValueError:
+        seconds = 0
+    if not _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:
         expected = f"expected a duration from 1m to 90d, like 30m, 2h or 1d12h, got {value!r}"
         raise click.BadParameter(expected, ctx=context, param=parameter)
     return seconds

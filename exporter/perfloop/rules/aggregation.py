@@ -134,9 +134,9 @@ def expression_for(entry: Aggregation, source: Source, *, interval_seconds: int,
     """Return the PromQL of one aggregation over one source."""
     window = f"[{duration(entry.window_seconds)}]"
     if source.kind is Kind.HISTOGRAM:
-        return _over_histogram(entry, source.series, window)
+        return _over_histogram(entry, _classic(source.series, window))
     if source.kind is Kind.NATIVE_HISTOGRAM:
-        return _over_native_histogram(entry, f"{source.series}{window}")
+        return _over_histogram(entry, _native(f"{source.series}{window}"))
     if source.kind is Kind.COUNTER:
         steps = f"rate({source.series}[{duration(range_seconds)}])"
         subquery = f"{steps}[{duration(entry.window_seconds)}:{duration(interval_seconds)}]"
@@ -160,30 +160,47 @@ def _over_counter(entry: Aggregation, series: str, window: str, subquery: str) -
     return _over_gauge(entry, subquery)
 
 
-def _over_histogram(entry: Aggregation, series: str, window: str) -> str:
-    observed = f"rate({series}_count{window}) > 0"
+class _Observations(Struct, frozen=True, kw_only=True):
+    """How a histogram says each thing; of a classic one they are series of their own."""
+
+    rates: str
+    rate_of_sum: str
+    rate_of_count: str
+    sum: str
+    count: str
+
+
+def _classic(series: str, window: str) -> _Observations:
+    return _Observations(
+        rates=f"rate({series}_bucket{window})",
+        rate_of_sum=f"rate({series}_sum{window})",
+        rate_of_count=f"rate({series}_count{window})",
+        sum=f"increase({series}_sum{window})",
+        count=f"increase({series}_count{window})",
+    )
+
+
+def _native(samples: str) -> _Observations:
+    return _Observations(
+        rates=f"rate({samples})",
+        rate_of_sum=f"histogram_sum(rate({samples}))",
+        rate_of_count=f"histogram_count(rate({samples}))",
+        sum=f"histogram_sum(increase({samples}))",
+        count=f"histogram_count(increase({samples}))",
+    )
+
+
+def _over_histogram(entry: Aggregation, observed: _Observations) -> str:
+    some = f"{observed.rate_of_count} > 0"
     if entry.quantile is not None:
         # An idle histogram would give NaN; with the second half it is absent.
-        return f"histogram_quantile({number(entry.quantile)}, rate({series}_bucket{window})) and {observed}"
+        return f"histogram_quantile({number(entry.quantile)}, {observed.rates}) and {some}"
     if entry.aggregator is Aggregator.AVERAGE:
-        return f"rate({series}_sum{window}) / ({observed})"
+        return f"{observed.rate_of_sum} / ({some})"
     if entry.aggregator is Aggregator.SUM:
-        return f"increase({series}_sum{window})"
+        return observed.sum
     if entry.aggregator is Aggregator.COUNT:
-        return f"increase({series}_count{window})"
-    raise ConfigInvalid([f"a histogram has no {entry.aggregator}; expected Sum, Average, Count or Percentile(p)"])
-
-
-def _over_native_histogram(entry: Aggregation, samples: str) -> str:
-    observed = f"histogram_count(rate({samples})) > 0"
-    if entry.quantile is not None:
-        return f"histogram_quantile({number(entry.quantile)}, rate({samples})) and {observed}"
-    if entry.aggregator is Aggregator.AVERAGE:
-        return f"histogram_sum(rate({samples})) / ({observed})"
-    if entry.aggregator is Aggregator.SUM:
-        return f"histogram_sum(increase({samples}))"
-    if entry.aggregator is Aggregator.COUNT:
-        return f"histogram_count(increase({samples}))"
+        return observed.count
     raise ConfigInvalid([f"a histogram has no {entry.aggregator}; expected Sum, Average, Count or Percentile(p)"])
 
 
