@@ -29,6 +29,7 @@ HERE = Path(__file__).parent
 DAY, STEP = 86400, 300
 METRIC = CatalogueMetric(name="m", expr="m", unit="", direction=Direction.LOWER, help="A metric.")
 STUDENT_975_AT_10 = 2.2281
+COUNT, LOWER, UPPER = "analysis:anomaly:count", "analysis:value:lower", "analysis:value:upper"
 
 
 def promtool(file: Path) -> subprocess.CompletedProcess[str]:
@@ -45,7 +46,7 @@ def compiled(folder: Path, *wanted: str) -> None:
     (folder / "analysis.yml").write_text(render(chosen), encoding="utf-8")
 
 
-LINES = ("analysis:trend", "analysis:prediction", "analysis:value:hourly")
+LINES = ("analysis:trend", "analysis:prediction", "analysis:value:avg6h_step")
 
 
 @pytest.mark.parametrize(
@@ -74,26 +75,26 @@ def ar1(rng: np.random.Generator, *, rho: float, count: int) -> Any:
 
 
 def fitted(values: Any) -> Mapping[str, float]:
-    """Work out the line by least squares over the residuals themselves."""
-    n = len(values)
-    hours = np.arange(n)
-    slope, level = np.polyfit(hours, values, 1)
-    residuals = values - level - slope * hours
+    """Work out the line by least squares over the residuals themselves; times are in blocks of six hours."""
+    n, day = len(values), 4
+    times = np.arange(n)
+    slope, level = np.polyfit(times, values, 1)
+    residuals = values - level - slope * times
     variance = float(residuals @ residuals) / (n - 2)
     # The newest step is recorded after the line is drawn.
     correlation = min(max(1 - float(np.var(np.diff(values)[:-1])) / (2 * variance), 0), 0.99)
     effective = max(n * (1 - correlation) / (1 + correlation), 4)
     freedom = effective - 2
     student = 1.96 + 2.37 / freedom + 2.82 / freedom**2 + 2.56 / freedom**3
-    distance = 24 + (n - 1) / 2
+    distance = day + 1 + (n - 1) / 2
     return {
-        "analysis:trend:slope_1d": 24 * slope,
+        "analysis:trend:slope_1d": day * slope,
         "analysis:trend:r_squared": 1 - float(np.var(residuals) / np.var(values)),
         "analysis:trend:residual_variance": variance,
         "analysis:trend:effective_count": effective,
-        "analysis:prediction:1d": level + slope * (n - 1 + 24),
+        "analysis:prediction:1d": level + slope * (n - 1 + day),
         "analysis:prediction:error_1d": student
-        * math.sqrt(variance * (1 + 1 / effective + distance**2 / (effective * np.var(hours)))),
+        * math.sqrt(variance * (1 + 1 / effective + distance**2 / (effective * np.var(times)))),
     }
 
 
@@ -101,29 +102,27 @@ def test_a_noisy_line_and_its_interval_are_what_least_squares_give(tmp_path: Pat
     compiled(tmp_path, *LINES)
     rng = np.random.default_rng(4)
     series = {
-        "independent": 50 + 0.05 * np.arange(101) + rng.normal(size=101),
-        "correlated": 50 + 0.05 * np.arange(101) + ar1(rng, rho=0.7, count=101),
+        "independent": 50 + 0.3 * np.arange(28) + rng.normal(size=28),
+        "correlated": 50 + 0.3 * np.arange(28) + ar1(rng, rho=0.7, count=28),
     }
     checks = [
         {
             "expr": f'abs({name}{{instance="{instance}"}} / {float(value)!r} - 1) < bool 1e-6',
-            "eval_time": "100h3m",
+            "eval_time": "162h3m",
             "exp_samples": [{"labels": f'{{metric="m", instance="{instance}"}}', "value": 1}],
         }
         for instance, values in series.items()
         for name, value in fitted(values).items()
     ]
     inputs = [
-        {
-            "series": f'analysis:value:hourly{{metric="m", instance="{name}"}}',
-            "values": " ".join(map(repr, map(float, values))),
-        }
-        for name, values in series.items()
+        {"series": f'{name}{{metric="m", instance="{instance}"}}', "values": " ".join(map(repr, map(float, values)))}
+        for instance, values in series.items()
+        for name in ("analysis:value:avg6h", "analysis:value:avg5m")
     ]
-    test = {"interval": "1h", "input_series": inputs, "promql_expr_test": checks}
+    test = {"interval": "6h", "input_series": inputs, "promql_expr_test": checks}
     # Else promtool takes the groups in any order.
-    order = [f"perfloop-analysis-{group}" for group in ("steps", "hours")]
-    head = {"rule_files": ["analysis.yml"], "evaluation_interval": "1h", "group_eval_order": order}
+    order = [f"perfloop-analysis-{group}" for group in ("steps", "blocks")]
+    head = {"rule_files": ["analysis.yml"], "evaluation_interval": "6h", "group_eval_order": order}
     document = {**head, "tests": [test]}
     file = tmp_path / "noise.test.yml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
@@ -132,8 +131,8 @@ def test_a_noisy_line_and_its_interval_are_what_least_squares_give(tmp_path: Pat
 
     assert done.returncode == 0, done.stdout + done.stderr
     independent, correlated = (fitted(values)["analysis:trend:effective_count"] for values in series.values())
-    assert independent > 60
-    assert 8 < correlated < 40
+    assert independent > 20
+    assert 4 < correlated < 15
 
 
 def test_the_series_for_students_quantile_is_near_it() -> None:
@@ -146,7 +145,7 @@ def test_the_series_for_students_quantile_is_near_it() -> None:
 def replayed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Mapping[str, list[tuple[int, float]]]]:
     """Three days and a half through a real Prometheus: what was recorded, by name and series."""
     groups = analysis_groups({"m": METRIC}, interval_seconds=15, retention_seconds=15 * DAY)
-    names = ("analysis:anomaly:score", "analysis:anomaly:new", "analysis:value:lower", "analysis:value:upper")
+    names = (COUNT, *(f"analysis:anomaly:{name}" for name in ("score", "score_by_stream", "new")), LOWER, UPPER)
     series = [
         Labelled(name=name, times=times(len(values)), values=values, windows=()) for name, values in INPUTS.items()
     ]
@@ -159,7 +158,7 @@ def times(count: int) -> list[int]:
     return [1_704_067_200 + STEP * i for i in range(count)]
 
 
-ROWS, AT = 900, 850
+ROWS, AT, BLOCK_ROWS = 900, 850, 72
 
 
 def inputs() -> dict[str, list[float]]:
@@ -171,11 +170,13 @@ def inputs() -> dict[str, list[float]]:
     nudge[AT:] = 100.1
     jump, first = np.full(ROWS, 100.0), np.zeros(ROWS)
     jump[AT:] = 110
+    stairs = jump.copy()
+    stairs[AT + 3 :] = 125
     first[AT:] = 3
     return {
         name: [float(value) for value in values]
         for name, values in {
-            "noise": noise, "drop": drop, "nan": nan, "nudge": nudge, "jump": jump, "first": first,
+            "noise": noise, "drop": drop, "nan": nan, "nudge": nudge, "jump": jump, "first": first, "stairs": stairs,
             "young": np.append(np.full(200, 5.0), [500.0] * 20),
         }.items()
     }  # fmt: skip
@@ -184,42 +185,71 @@ def inputs() -> dict[str, list[float]]:
 INPUTS = inputs()
 
 
-def score_at(replayed: Mapping[str, Mapping[str, list[tuple[int, float]]]], name: str, row: int) -> float:
-    return dict(replayed["analysis:anomaly:score"][name])[row]
+def at(replayed: Any, name: str, series: str, row: int) -> float:
+    return dict(replayed[name][series])[row]
+
+
+def score_at(replayed: Any, series: str, row: int) -> float:
+    return at(replayed, "analysis:anomaly:score", series, row)
+
+
+def test_as_many_values_count_as_the_season_had_at_the_last_block(replayed: Any) -> None:
+    # The season begins a day after half an hour.
+    season = AT - DAY // STEP - 5
+
+    count = at(replayed, COUNT, "noise", AT)
+
+    assert season - BLOCK_ROWS <= count <= season
 
 
 def test_a_drop_to_zero_scores_by_its_distance_in_deviations(replayed: Any) -> None:
     past = np.array(INPUTS["drop"][:AT])
+    spikes = np.array([abs(past[i] - np.median(past[i - 24 : i])) for i in range(24, AT)])
+    count = at(replayed, COUNT, "drop", AT)
 
-    # The limits are of the last full hour; the extremes are of all.
-    expected = math.log10((AT + 1) / 2) + past.min() / past.std() / math.log(10)
+    low = math.log10((count + 1) / 2) + past.min() / past.std() / math.log(10)
+    spike = np.median(past[-24:]) - spikes.max()
+    sudden = math.log10(count + 1) + spike / math.sqrt(np.mean(spikes**2)) / math.log(10)
 
-    assert score_at(replayed, "drop", AT) == pytest.approx(expected, abs=0.05)
+    assert score_at(replayed, "drop", AT) == pytest.approx(max(low, sudden), abs=0.05)
     assert [row for row, _ in replayed["analysis:anomaly:new"]["drop"]][:1] == [AT]
 
 
 def test_an_anomaly_is_new_once(replayed: Any) -> None:
     alerts = [row for row, _ in replayed["analysis:anomaly:new"]["jump"]]
 
+    # The least deviation is a hundredth of the value.
+    expected = math.log10(at(replayed, COUNT, "jump", AT) + 1) + 10 / math.log(10)
+
     assert alerts == [AT]
-    assert score_at(replayed, "jump", AT) == pytest.approx(math.log10((AT + 1) / 2) + 10 / math.log(10), abs=0.05)
+    assert score_at(replayed, "jump", AT) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_was_outside_since_the_last_block_is_known(replayed: Any) -> None:
+    chance = math.log10(at(replayed, COUNT, "stairs", AT) + 1)
+
+    # What stays outside is no news, but for the mean of an hour, into which it goes by a twelfth each time.
+    assert score_at(replayed, "stairs", AT + 1) == pytest.approx(chance + 10 / 12 / math.log(10), abs=0.05)
+    assert [row for row, _ in replayed["analysis:anomaly:new"]["stairs"]] == [AT, AT + 3]
+    assert score_at(replayed, "stairs", AT + 3) == pytest.approx(chance + 15 / math.log(10), abs=1e-6)
 
 
 def test_what_stands_still_has_a_score_of_zero_and_a_nudge_no_alert(replayed: Any) -> None:
     assert {score for row, score in replayed["analysis:anomaly:score"]["nudge"] if row < AT} == {0.0}
-    assert score_at(replayed, "nudge", AT) == pytest.approx(math.log10((AT + 1) / 2) + 0.1 / math.log(10), abs=0.05)
+    expected = math.log10(at(replayed, COUNT, "nudge", AT) + 1) + 0.1 / math.log(10)
+    assert score_at(replayed, "nudge", AT) == pytest.approx(expected, abs=1e-6)
     assert "nudge" not in replayed["analysis:anomaly:new"]
 
 
 def test_the_first_value_after_zeros_counts_as_new_whatever_its_size(replayed: Any) -> None:
-    expected = math.log10((AT + 1) / 2) + 1 / math.log(10)
+    expected = math.log10(at(replayed, COUNT, "first", AT) + 1) + 1 / math.log(10)
 
-    assert score_at(replayed, "first", AT) == pytest.approx(expected, abs=0.05)
+    assert score_at(replayed, "first", AT) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_day_of_values_is_needed_and_nan_is_none_of_them(replayed: Any) -> None:
+def test_two_days_of_values_are_needed_and_nan_is_none_of_them(replayed: Any) -> None:
     assert "young" not in replayed["analysis:anomaly:score"]
-    assert min(row for row, _ in replayed["analysis:anomaly:score"]["noise"]) >= DAY // STEP
+    assert min(row for row, _ in replayed["analysis:anomaly:score"]["noise"]) >= 2 * DAY // STEP
     # For half an hour there is a mean of the hour; and a replay marks nothing as stale: each pass adds a step.
     assert not {row for row, _ in replayed["analysis:anomaly:score"]["nan"]} & set(range(412, 436))
     assert score_at(replayed, "nan", ROWS - 1) >= 0
@@ -227,10 +257,10 @@ def test_a_day_of_values_is_needed_and_nan_is_none_of_them(replayed: Any) -> Non
 
 def test_the_band_is_where_the_score_of_the_value_reaches_the_threshold(replayed: Any) -> None:
     past = np.array(INPUTS["noise"][:AT])
-    room = (THRESHOLD - math.log10((AT + 1) / 2)) * math.log(10) * past.std()
+    room = (THRESHOLD - math.log10((at(replayed, COUNT, "noise", AT) + 1) / 2)) * math.log(10) * past.std()
 
-    assert dict(replayed["analysis:value:upper"]["noise"])[AT] == pytest.approx(past.max() + room, abs=0.5)
-    assert dict(replayed["analysis:value:lower"]["noise"])[AT] == pytest.approx(past.min() - room, abs=0.5)
+    assert at(replayed, UPPER, "noise", AT) == pytest.approx(past.max() + room, abs=0.5)
+    assert at(replayed, LOWER, "noise", AT) == pytest.approx(past.min() - room, abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import requests
@@ -41,7 +42,7 @@ def database_user() -> str:
     return "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name
 
 
-def prometheus(folder: Path, *, config: Path, port: int, retention: str = "15d") -> Child:
+def prometheus(folder: Path, *, config: Path, port: int, retention: str = "15d", options: Sequence[str] = ()) -> Child:
     """Prometheus with its own data folder; reloads on POST /-/reload."""
     data = folder / "prometheus"
     data.mkdir(parents=True, exist_ok=True)
@@ -52,6 +53,7 @@ def prometheus(folder: Path, *, config: Path, port: int, retention: str = "15d")
         f"--storage.tsdb.retention.time={retention}",
         f"--web.listen-address={HOST}:{port}",
         "--web.enable-lifecycle",
+        *options,
     ]
     url = f"http://{HOST}:{port}"
     return Child(

@@ -64,7 +64,9 @@ class Replay:
         self.end = max(times[-1] for times in self._times.values()) + 3600
         config = folder / "prometheus.yml"
         config.write_text("global: {}\n", encoding="utf-8")
-        self._server: Child = prometheus(folder, config=config, port=free_port(), retention="100y")
+        # Nothing is marked as stale here: with the usual five minutes what ended a step ago would be the present.
+        options = ["--query.lookback-delta=2m"]
+        self._server: Child = prometheus(folder, config=config, port=free_port(), retention="100y", options=options)
         lines = (line for each in series for line in self._lines(each, metric))
         (folder / "samples.txt").write_text("\n".join([*lines, "# EOF", ""]), encoding="utf-8")
         self._promtool(["openmetrics", str(folder / "samples.txt"), str(self._data)], cwd=folder)

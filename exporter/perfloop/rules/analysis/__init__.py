@@ -1,8 +1,8 @@
 """Recorded series that explain: anomaly score, trend, prediction, time until full, saturation, change.
 
 Every catalogue metric is first copied into one name with the label `metric`, a mean for each five minutes; each rule
-after that is written once and works on all of them. What reads a week does so over one value for each hour.
-docs/analysis.md has each formula, its trap, and how good it is.
+after that is written once and works on all of them. What reads a week reads one value for each block of six hours.
+docs/analysis.md has each formula, its trap, how good it is, and what it costs.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from perfloop.model import CatalogueMetric
 from perfloop.rules.analysis import anomaly, resources, trend, values
-from perfloop.rules.analysis.values import DAY, HOUR, STEP, History
+from perfloop.rules.analysis.values import BLOCK, DAY, STEP, History
 from perfloop.rules.groups import Group, Rule
 
 __all__ = ["analysis_groups"]
@@ -31,15 +31,15 @@ def analysis_groups(
     kept_days = (retention_seconds - DAY) // DAY
     history = History(days=min(_LONGEST_DAYS, kept_days), kept_days=kept_days)
     steps = values.steps(catalogue, interval_seconds=interval_seconds, history=history)
-    hours: tuple[Rule, ...] = ()
+    blocks: tuple[Rule, ...] = ()
     if history.days >= 1:
         maxima_days = min(_MAXIMA_DAYS, kept_days)
-        steps += anomaly.steps(history) + trend.steps(history) + trend.until_full(catalogue, days=maxima_days)
-        hours = anomaly.hours(history) + trend.hours(catalogue)
+        steps += trend.steps(history) + anomaly.steps(history) + trend.until_full(catalogue, days=maxima_days)
+        blocks = values.blocks() + trend.blocks(catalogue) + anomaly.blocks()
     signals = resources.rules(interval_seconds=interval_seconds)
     return (
         Group(name="perfloop-analysis-steps", interval_seconds=STEP, rules=steps, note=_note(history)),
-        Group(name="perfloop-analysis-hours", interval_seconds=HOUR, rules=hours),
+        Group(name="perfloop-analysis-blocks", interval_seconds=BLOCK, rules=blocks),
         Group(name="perfloop-resources", interval_seconds=interval_seconds, rules=signals),
     )
 

@@ -1,6 +1,6 @@
-"""Straight lines through the hours of the last week, and through daily maxima: slope, fit, prediction, time until full.
+"""Straight lines through the last week, and through daily maxima: slope, fit, prediction, time until full.
 
-The values of neighbouring hours resemble one another, so that n of them say as much as n_eff independent ones: with a
+The means of neighbouring blocks resemble one another, so that n of them say as much as n_eff independent ones: with a
 correlation r of each residual with the next, n_eff = n (1 - r) / (1 + r). Every error below is worked out with n_eff.
 """
 
@@ -9,30 +9,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from perfloop.model import CatalogueMetric, Direction
-from perfloop.rules.analysis.values import DAY, HOUR, HOUR_MEAN, VALUE, History
+from perfloop.rules.analysis.values import BLOCK, BLOCK_MAXIMUM, BLOCK_MEAN, BLOCKS_A_DAY, DAY, VALUE, History
 from perfloop.rules.groups import Rule
 from perfloop.rules.promql import duration
 
-HOURLY = "analysis:value:hourly"
+BLOCK_STEP = f"{BLOCK_MEAN}_step"
 DAILY_MAXIMUM = "analysis:value:max1d"
 LINE = "analysis:trend"
+#: How much the means of the blocks vary.
+VARIANCE = f"{LINE}:variance"
 
-_HOURS_A_DAY = DAY // HOUR
 _LEAST_DAYS_OF_MAXIMA = 5
 _LIMIT_PERCENT = 100
 # What lies beyond a year is no forecast.
 _FARTHEST_DAYS = 365
 # Below this share of the variance a residual is rounding.
 _ROUNDING = "1e-9"
+# A bit more than the four blocks of a day, as their times may differ by a little; three, as one may be missed.
+_A_DAY, _LEAST_BLOCKS_OF_A_DAY = "19h", 3
 
 
-def hours(catalogue: Mapping[str, CatalogueMetric]) -> tuple[Rule, ...]:
-    """Return the rules of each hour: one mean for each hour, its step from the one before, and maxima of a day."""
+def blocks(catalogue: Mapping[str, CatalogueMetric]) -> tuple[Rule, ...]:
+    """Return the rules of each six hours: the step of the mean from the one before, and maxima of a day."""
     limited = _limited(catalogue)
-    maximum = f'max_over_time({VALUE}{{metric=~"{"|".join(limited)}"}}[1d])'
+    window = f'{BLOCK_MAXIMUM}{{metric=~"{"|".join(limited)}"}}[{_A_DAY}]'
+    maximum = f"max_over_time({window}) and count_over_time({window}) >= {_LEAST_BLOCKS_OF_A_DAY}"
     return (
-        Rule(record=HOURLY, expr=HOUR_MEAN),
-        Rule(record=f"{HOURLY}_step", expr=f"{HOURLY} - {HOURLY} offset 1h"),
+        Rule(record=BLOCK_STEP, expr=f"{BLOCK_MEAN} - {BLOCK_MEAN} offset {duration(BLOCK)}"),
         *([Rule(record=DAILY_MAXIMUM, expr=maximum)] if limited else []),
     )
 
@@ -40,17 +43,19 @@ def hours(catalogue: Mapping[str, CatalogueMetric]) -> tuple[Rule, ...]:
 def steps(history: History) -> tuple[Rule, ...]:
     """Return the rules of each five minutes."""
     correlation = (
-        f"clamp(1 - stdvar_over_time({HOURLY}_step[{history.window}]) / (2 * {LINE}:residual_variance > 0), 0, 0.99)"
+        f"clamp(1 - stdvar_over_time({BLOCK_STEP}[{history.window}]) / (2 * {LINE}:residual_variance > 0), 0, 0.99)"
     )
     count, effective = f"{LINE}:count", f"{LINE}:effective_count"
     return (
-        *_line(LINE, HOURLY, history.window, least=_HOURS_A_DAY),
+        *_line(LINE, BLOCK_MEAN, history.window, least=BLOCKS_A_DAY),
         Rule(record=f"{LINE}:slope_1d", expr=f"{DAY} * {LINE}:slope and {count}"),
         Rule(record=f"{LINE}:r_squared", expr=f"clamp_max({_explained(LINE)} / ({LINE}:variance > 0), 1)"),
         Rule(
             record=effective, expr=f"clamp_min({count} * (1 - {correlation}) / (1 + {correlation}), 4) or {count} + 0"
         ),
-        Rule(record="analysis:prediction:1d", expr=f"predict_linear({HOURLY}[{history.window}], {DAY}) and {count}"),
+        Rule(
+            record="analysis:prediction:1d", expr=f"predict_linear({BLOCK_MEAN}[{history.window}], {DAY}) and {count}"
+        ),
         Rule(record="analysis:prediction:error_1d", expr=_error(effective)),
         Rule(record="analysis:prediction:upper_1d", expr="analysis:prediction:1d + analysis:prediction:error_1d"),
         Rule(record="analysis:prediction:lower_1d", expr="analysis:prediction:1d - analysis:prediction:error_1d"),
@@ -60,13 +65,13 @@ def steps(history: History) -> tuple[Rule, ...]:
 def until_full(catalogue: Mapping[str, CatalogueMetric], *, days: int) -> tuple[Rule, ...]:
     """Return the rules of each five minutes about metrics that end at 100 percent, from `days` of daily maxima.
 
-    Maxima of windows of a day are recorded each hour, so that n of them are as many as n / 24 independent ones. The
-    band has the error of the slope, and how far maxima lie from the line.
+    Maxima of a day are recorded for each block, so that n of them are as many as n / 4 independent ones. The band has
+    the error of the slope, and how far maxima lie from the line.
     """
     if not _limited(catalogue) or days < _LEAST_DAYS_OF_MAXIMA:
         return ()
     line, window = f"{LINE}_of_maxima", duration(days * DAY)
-    independent = f"({line}:count / {_HOURS_A_DAY})"
+    independent = f"({line}:count / {BLOCKS_A_DAY})"
     distance = f"{_student(f'({independent} - 2)')} * sqrt({line}:residual_variance)"
     level = f"predict_linear({DAILY_MAXIMUM}[{window}], 0)"
     times = {
@@ -75,7 +80,7 @@ def until_full(catalogue: Mapping[str, CatalogueMetric], *, days: int) -> tuple[
         "_latest": (f"({line}:room + {line}:distance)", f"({line}:slope - {line}:slope_error)"),
     }
     return (
-        *_line(line, DAILY_MAXIMUM, window, least=_LEAST_DAYS_OF_MAXIMA * _HOURS_A_DAY),
+        *_line(line, DAILY_MAXIMUM, window, least=_LEAST_DAYS_OF_MAXIMA * BLOCKS_A_DAY),
         Rule(record=f"{line}:room", expr=f"clamp_min({_LIMIT_PERCENT} - {level}, 0) and {line}:count"),
         Rule(record=f"{line}:distance", expr=distance),
         Rule(
@@ -96,7 +101,8 @@ def _line(line: str, series: str, window: str, *, least: int) -> tuple[Rule, ...
     """Return what a line is made of, each part read from the window once."""
     rest = f"({line}:variance - {_explained(line)})"
     return (
-        Rule(record=f"{line}:count", expr=f"count_over_time({series}[{window}]) >= {least}"),
+        # Only what is still measured has a future.
+        Rule(record=f"{line}:count", expr=f"count_over_time({series}[{window}]) >= {least} and {VALUE}"),
         Rule(record=f"{line}:slope", expr=f"deriv({series}[{window}])"),
         Rule(record=f"{line}:variance", expr=f"stdvar_over_time({series}[{window}])"),
         Rule(
@@ -115,8 +121,8 @@ def _limited(catalogue: Mapping[str, CatalogueMetric]) -> list[str]:
 
 
 def _variance_of_time(count: str) -> str:
-    """Return the variance of n times, an hour apart."""
-    return f"({HOUR}^2 * ({count}^2 - 1) / 12)"
+    """Return the variance of n times, a block apart."""
+    return f"({BLOCK}^2 * ({count}^2 - 1) / 12)"
 
 
 def _explained(line: str) -> str:
@@ -124,8 +130,11 @@ def _explained(line: str) -> str:
 
 
 def _error(effective: str) -> str:
-    """Return half the width of the 95 % interval of one value a day ahead (least squares, with n_eff)."""
-    distance = f"({DAY} + {HOUR} * ({LINE}:count - 1) / 2)"
+    """Return half the width of the 95 % interval of one block a day ahead (least squares, with n_eff).
+
+    As if the newest block were as old as it can be.
+    """
+    distance = f"({DAY} + {BLOCK} * ({LINE}:count + 1) / 2)"
     return (
         f"{_student(f'({effective} - 2)')} * sqrt({LINE}:residual_variance"
         f" * (1 + 1 / {effective} + {distance}^2 / ({effective} * {_variance_of_time(f'{LINE}:count')})))"

@@ -1,4 +1,4 @@
-"""All catalogue metrics under one name, and how each changed against yesterday and last week."""
+"""All catalogue metrics under one name, how each changed, and the last six hours of each in a few numbers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from perfloop.rules.groups import Rule
 from perfloop.rules.promql import duration
 
 STEP, HOUR, DAY = 300, 3600, 86400
-STEPS_A_DAY = DAY // STEP
+#: What looks back over days reads one value for each block of six hours: a window of a week is 28 values.
+BLOCK = 6 * HOUR
+STEPS_A_DAY, BLOCKS_A_DAY = DAY // STEP, DAY // BLOCK
 VALUE = "analysis:value:avg5m"
 HOUR_MEAN = "analysis:value:avg1h"
+BLOCK_MEAN, BLOCK_MAXIMUM = "analysis:value:avg6h", "analysis:value:max6h"
+BLOCK_MINIMUM, BLOCK_VARIANCE = "analysis:value:min6h", "analysis:value:stdvar6h"
 
-# Half of the values of an hour, below which its mean is not one of an hour.
-_HALF_AN_HOUR = HOUR // STEP // 2
+# Half of the values of an hour, below which its mean is not one of an hour; and of a block.
+_HALF_AN_HOUR, _HALF_A_BLOCK = HOUR // STEP // 2, BLOCK // STEP // 2
 
 
 class History(Struct, frozen=True, kw_only=True):
@@ -48,6 +52,18 @@ def steps(catalogue: Mapping[str, CatalogueMetric], *, interval_seconds: int, hi
         if days <= history.kept_days
     )
     return (*copies, Rule(record=HOUR_MEAN, expr=mean), *changes)
+
+
+def blocks() -> tuple[Rule, ...]:
+    """Return what is recorded of each metric, each six hours."""
+    window = f"{VALUE}[6h]"
+    mean = f"avg_over_time({window}) and count_over_time({window}) >= {_HALF_A_BLOCK}"
+    return (
+        Rule(record=BLOCK_MEAN, expr=mean),
+        Rule(record=BLOCK_MAXIMUM, expr=f"max_over_time({window})"),
+        Rule(record=BLOCK_MINIMUM, expr=f"min_over_time({window})"),
+        Rule(record=BLOCK_VARIANCE, expr=f"stdvar_over_time({window})"),
+    )
 
 
 def _change(days: int) -> str:
