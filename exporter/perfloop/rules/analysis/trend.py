@@ -51,7 +51,9 @@ def steps(history: History) -> tuple[Rule, ...]:
         Rule(record=f"{LINE}:slope_1d", expr=f"{DAY} * {LINE}:slope and {count}"),
         Rule(record=f"{LINE}:r_squared", expr=f"clamp_max({_explained(LINE)} / ({LINE}:variance > 0), 1)"),
         Rule(
-            record=effective, expr=f"clamp_min({count} * (1 - {correlation}) / (1 + {correlation}), 4) or {count} + 0"
+            # (1 - r) / (1 + r), with r worked out once.
+            record=effective,
+            expr=f"clamp_min({count} * (2 / (1 + {correlation}) - 1), 4) or {count} + 0",
         ),
         Rule(
             record="analysis:prediction:1d", expr=f"predict_linear({BLOCK_MEAN}[{history.window}], {DAY}) and {count}"
@@ -137,10 +139,10 @@ def _error(effective: str) -> str:
     distance = f"({DAY} + {BLOCK} * ({LINE}:count + 1) / 2)"
     return (
         f"{_student(f'({effective} - 2)')} * sqrt({LINE}:residual_variance"
-        f" * (1 + 1 / {effective} + {distance}^2 / ({effective} * {_variance_of_time(f'{LINE}:count')})))"
+        f" * (1 + (1 + {distance}^2 / {_variance_of_time(f'{LINE}:count')}) / {effective}))"
     )
 
 
 def _student(freedom: str) -> str:
     """Return Student's quantile of 97.5 %, by the first terms of its expansion (2 % too small at 3, less beyond)."""
-    return f"(1.96 + 2.37 / {freedom} + 2.82 / {freedom}^2 + 2.56 / {freedom}^3)"
+    return f"(1.96 + (2.37 + (2.82 + 2.56 / {freedom}) / {freedom}) / {freedom})"
