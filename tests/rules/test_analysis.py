@@ -24,6 +24,7 @@ from perfloop.rules.groups import render
 from perfloop.stack.process import find_binary
 from tests.bench.anomaly.nab import Labelled
 from tests.bench.anomaly.replay import Replay, passes
+from tests.rules import coverage
 
 HERE = Path(__file__).parent
 DAY, STEP = 86400, 300
@@ -66,35 +67,17 @@ def test_lines_changes_and_resources_are_as_worked_out_by_hand(
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def ar1(rng: np.random.Generator, *, rho: float, count: int) -> Any:
-    noise = rng.normal(size=count)
-    values = np.zeros(count)
-    for i in range(1, count):
-        values[i] = rho * values[i - 1] + noise[i]
-    return values
-
-
 def fitted(values: Any) -> Mapping[str, float]:
-    """Work out the line by least squares over the residuals themselves; times are in blocks of six hours."""
-    n, day = len(values), 4
-    times = np.arange(n)
-    slope, level = np.polyfit(times, values, 1)
-    residuals = values - level - slope * times
-    variance = float(residuals @ residuals) / (n - 2)
-    # The newest step is recorded after the line is drawn.
-    correlation = min(max(1 - float(np.var(np.diff(values)[:-1])) / (2 * variance), 0), 0.99)
-    effective = max(n * (1 - correlation) / (1 + correlation), 4)
-    freedom = effective - 2
-    student = 1.96 + 2.37 / freedom + 2.82 / freedom**2 + 2.56 / freedom**3
-    distance = day + 1 + (n - 1) / 2
+    """Work out what is recorded of the values; the newest step is recorded after the line is drawn."""
+    line = coverage.fitted(values, steps=np.diff(values)[:-1])
+    residual_share = line.residual_variance * (line.count - 2) / line.count / float(np.var(values))
     return {
-        "analysis:trend:slope_1d": day * slope,
-        "analysis:trend:r_squared": 1 - float(np.var(residuals) / np.var(values)),
-        "analysis:trend:residual_variance": variance,
-        "analysis:trend:effective_count": effective,
-        "analysis:prediction:1d": level + slope * (n - 1 + day),
-        "analysis:prediction:error_1d": student
-        * math.sqrt(variance * (1 + 1 / effective + distance**2 / (effective * np.var(times)))),
+        "analysis:trend:slope_1d": coverage.BLOCKS_A_DAY * line.slope,
+        "analysis:trend:r_squared": 1 - residual_share,
+        "analysis:trend:residual_variance": line.residual_variance,
+        "analysis:trend:effective_count": line.effective_count,
+        "analysis:prediction:1d": line.at(line.count - 1 + coverage.BLOCKS_A_DAY),
+        "analysis:prediction:error_1d": line.error_a_day_ahead(line.effective_count),
     }
 
 
@@ -103,7 +86,7 @@ def test_a_noisy_line_and_its_interval_are_what_least_squares_give(tmp_path: Pat
     rng = np.random.default_rng(4)
     series = {
         "independent": 50 + 0.3 * np.arange(28) + rng.normal(size=28),
-        "correlated": 50 + 0.3 * np.arange(28) + ar1(rng, rho=0.7, count=28),
+        "correlated": 50 + 0.3 * np.arange(28) + coverage.autoregressive(rng, rho=0.7, count=28),
     }
     checks = [
         {
@@ -136,9 +119,21 @@ def test_a_noisy_line_and_its_interval_are_what_least_squares_give(tmp_path: Pat
 
 
 def test_the_series_for_students_quantile_is_near_it() -> None:
-    series = 1.96 + 2.37 / 10 + 2.82 / 100 + 2.56 / 1000
+    assert coverage.student(10) == pytest.approx(STUDENT_975_AT_10, rel=0.001)
 
-    assert series == pytest.approx(STUDENT_975_AT_10, rel=0.001)
+
+@pytest.mark.parametrize("rho", [pytest.param(rho, id=f"r = {rho}") for rho in (0, 0.5, 0.8, 0.95)])
+def test_the_interval_of_a_day_ahead_holds_as_often_as_it_says(rho: float) -> None:
+    held, _ = coverage.prediction(np.random.default_rng(11), rho=rho, series=400)
+
+    assert held == pytest.approx(0.95, abs=0.03)
+
+
+def test_the_band_of_the_time_until_full_holds_and_the_time_is_near() -> None:
+    share = coverage.until_full(np.random.default_rng(11), series=300)
+
+    assert share.held > 0.93
+    assert share.factor < 1.1
 
 
 @pytest.fixture(scope="module")
