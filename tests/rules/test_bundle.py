@@ -44,7 +44,7 @@ TESTS = ROOT / "rules" / "tests" / "alerts"
 ALERTS = {name: entry for entries in shipped().values() for name, entry in entries.items()}
 SUBJECTS = list(shipped())
 SUBJECT_OF = {name: subject for subject, entries in shipped().items() for name in entries}
-BOARDS = {"", "overview", "host", "network", "application", "database", "benchmarks", "exporter"}
+BOARDS = {"overview", "host", "network", "application", "database", "benchmarks", "exporter"}
 # In both Prometheus 2.42 and 3.x, with the same meaning.
 FUNCTIONS = {
     *("abs", "changes", "clamp_max", "clamp_min", "delta", "deriv", "histogram_quantile", "increase", "label_replace"),

@@ -129,7 +129,7 @@ def alerts(entry: AlertRule, metric: CatalogueMetric, *, interval_seconds: int, 
         annotations={
             "summary": _literal(entry.description) or f"The metric {entry.metric} {summary}.",
             "description": f"{entry.metric}{WHERE} {said}{lasting}.",
-            **links.annotations(alert, page="README", board="overview"),
+            **links.annotations(alert, page="README"),
         },
         source=entry.path,
         notice=entry.notice,

@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from perfloop.rules.groups import Group, Notice, Rule
-from perfloop.rules.links import Links
+from perfloop.rules.links import OVERVIEW, Links
 from perfloop.rules.prometheus import scrape_timeout_seconds
 from perfloop.rules.promql import duration, number
 
@@ -49,7 +49,7 @@ class ShippedAlert(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     explanation: Explanation
     for_seconds: int = 0
     for_intervals: int = 0
-    board: str = ""
+    board: str = OVERVIEW
 
     @property
     def levels(self) -> tuple[tuple[str, float | str], ...]:

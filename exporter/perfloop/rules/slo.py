@@ -173,7 +173,7 @@ def _alert(entry: ServiceLevel, severity: str, expr: str, links: Links) -> Rule:
             f" {number(round(100 * entry.budget_ratio, 10))}% may over {duration(entry.window_seconds)};"
             f' of the budget {{{{ with query "{remaining}" }}}}{{{{ . | first | value | humanizePercentage }}}}'
             "{{ else }}an unknown share{{ end }} is left.",
-            **links.annotations(entry.alert, page=PAGE, board="overview"),
+            **links.annotations(entry.alert, page=PAGE),
         },
         source=f"slos.{entry.name}",
         notice=entry.notice,

@@ -123,7 +123,7 @@ def _rule(threshold: Threshold, metric: CatalogueMetric, severity: str, *, links
             "summary": f"The metric {threshold.metric} is {words} its {severity} threshold.",
             "description": f'{threshold.metric}{WHERE} is {{{{ printf "%.2f" $value }}}}{unit},'
             f" {words} {_limit(cases)}{unit}{lasting}.",
-            **links.annotations(alert, page="" if alert in documented() else "README", board="overview"),
+            **links.annotations(alert, page="" if alert in documented() else "README"),
         },
         source=path,
         notice=threshold.notice,
