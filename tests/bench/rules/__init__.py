@@ -32,7 +32,7 @@ SMALL, LARGE = 1_000, 10_000
 SCRAPE_SECONDS = 15
 # So long that groups seldom run at the same time: their durations are those of a clock, not of a processor.
 INTERVAL_SECONDS = 30
-# Rates need two scrapes; what is recorded of them one evaluation more.
+# Rates need two scrapes, and what is recorded of them one evaluation more.
 WARM_UP_SECONDS, EVALUATIONS, COMPILES = 75, 5, 5
 # What is there only while something is unusual; it has no past when nothing is.
 SPARSE = frozenset({"analysis:anomaly:outside", "analysis:anomaly:score_by_stream"})
