@@ -98,15 +98,18 @@ def resolved(alert: Alert, *, ends_at: float) -> Alert:
 
 
 class Alerts:
-    """A Prometheus that does not answer, or says what the test wants."""
+    """A Prometheus that knows no rules, or says what the test wants."""
 
     def __init__(self) -> None:
-        self.states: Callable[[], Mapping[str, RuleState]] | None = None
+        self.states: Callable[[], Mapping[str, RuleState]] = dict
 
     def rule_states(self) -> Mapping[str, RuleState]:
-        if self.states is None:
-            raise Unavailable("the test has no Prometheus")
         return self.states()
+
+
+def silence() -> Mapping[str, RuleState]:
+    """What a Prometheus says that does not answer."""
+    raise Unavailable("the test has no Prometheus")
 
 
 class Loop:

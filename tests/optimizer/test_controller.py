@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from perfloop.errors import ActionRefused, NotNow, Unavailable
 from perfloop.model import Keep, Mode, Outcome, Phase, RuleState, State, Verdict
 from perfloop.optimizer.policy import Budget
-from tests.optimizer.loop import POLICY, POOL, Loop, ScriptedEvaluator, firing, judged, resolved
+from tests.optimizer.loop import POLICY, POOL, Loop, ScriptedEvaluator, firing, judged, resolved, silence
 
 
 def test_an_effective_change_is_kept(make: Callable[..., Loop]) -> None:
@@ -160,11 +160,38 @@ def test_an_episode_whose_resolution_was_never_delivered_is_closed_by_asking_pro
 
 def test_no_episode_is_closed_while_prometheus_does_not_answer(make: Callable[..., Loop]) -> None:
     loop = make(replace(POLICY, mode=Mode.OBSERVE))
+    loop.alerts.states = silence
     loop.deliver(firing())
 
     loop.run(200)
 
     assert loop.store.episode(1).closed_at is None
+
+
+def test_nothing_is_done_about_what_prometheus_only_keeps_for_its_cooldown(make: Callable[..., Loop]) -> None:
+    loop = make()
+    here = frozenset({POOL})
+    loop.alerts.states = lambda: {"pool_wait": RuleState(evaluated_at=loop.clock(), components=here, kept=here)}
+
+    loop.deliver(firing())
+    loop.run(100)
+    refused = loop.reasons()
+    loop.alerts.states = lambda: {"pool_wait": RuleState(evaluated_at=loop.clock(), components=here)}
+    loop.run(100)
+
+    assert refused == ["its condition has ended; Prometheus keeps the alert only for its cooldown"]
+    assert (loop.only().state, loop.pool_size()) == (State.COMPLETED, "4"), "the condition came back"
+
+
+def test_nothing_is_done_while_nobody_knows_whether_the_condition_holds(make: Callable[..., Loop]) -> None:
+    loop = make()
+    loop.alerts.states = silence
+
+    loop.deliver(firing())
+    loop.run(100)
+
+    assert loop.store.executions() == []
+    assert loop.reasons() == ["cannot decide: the test has no Prometheus"]
 
 
 # -- modes and people --------------------------------------------------------------------------------------------------

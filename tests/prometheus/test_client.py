@@ -6,7 +6,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -20,12 +20,13 @@ from perfloop.model import (
     Mode,
     Objective,
     Policy,
+    RuleState,
     Step,
     Timing,
     Verdict,
 )
 from perfloop.optimizer.evaluator import PrometheusEvaluator
-from perfloop.prometheus.client import PrometheusClient
+from perfloop.prometheus.client import ActiveAlert, PrometheusClient
 from perfloop.stack import servers
 from perfloop.stack.process import Child, find_binary, free_port
 from tests.support import eventually, freeze
@@ -43,7 +44,13 @@ groups:
       - alert: AlwaysFiring
         expr: vector(1) > 0
         labels: {component: pool}
+  - name: kept
+    rules:
+      - {alert: Ends, expr: vector(time()) < $UNTIL, keep_firing_for: 1h, labels: {rule: ends, component: pool}}
+      - {alert: Ends, expr: vector(time()) < $UNTIL, keep_firing_for: 1h, labels: {rule: ends_once, component: pool}}
+      - {alert: Holds, expr: vector(1), labels: {rule: ends_once, component: pool, severity: warning}}
 """
+CONDITION_SECONDS = 5
 
 
 def history(end: int) -> str:
@@ -71,7 +78,7 @@ def now() -> int:
 def prometheus(tmp_path_factory: pytest.TempPathFactory, now: int) -> Iterator[Child]:
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "prometheus.yml").write_text(CONFIG)
-    (folder / "rules.yml").write_text(RULES)
+    (folder / "rules.yml").write_text(RULES.replace("$UNTIL", str(time.time() + CONDITION_SECONDS)))
     backfill(folder, history(now))
     child = servers.prometheus(folder, config=folder / "prometheus.yml", port=free_port())
     child.start()
@@ -141,11 +148,25 @@ def test_a_mistake_in_the_query_is_told_in_the_words_of_prometheus(client: Prome
 
 
 def test_firing_alerts_are_listed(client: PrometheusClient) -> None:
-    alerts = eventually(client.alerts, what="the alert")
+    def named() -> list[ActiveAlert]:
+        return [alert for alert in client.alerts() if alert.labels["alertname"] == "AlwaysFiring"]
 
-    assert [(alert.labels["alertname"], alert.labels["component"], alert.state) for alert in alerts] == [
-        ("AlwaysFiring", "pool", "firing")
-    ]
+    (alert,) = eventually(named, what="the alert")
+
+    assert (alert.labels["component"], alert.state) == ("pool", "firing")
+
+
+def test_an_alert_whose_condition_has_ended_is_told_from_one_that_holds(client: PrometheusClient) -> None:
+    pool = frozenset({"pool"})
+
+    def ended() -> Mapping[str, RuleState] | None:
+        states = client.rule_states()
+        return states if "ends" in states and states["ends"].kept else None
+
+    states = eventually(ended, what="the end of the condition")
+
+    assert (states["ends"].components, states["ends"].kept) == (pool, pool)
+    assert (states["ends_once"].components, states["ends_once"].kept) == (pool, frozenset())
 
 
 # -- no answer ---------------------------------------------------------------------------------------------------------

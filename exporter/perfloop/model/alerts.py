@@ -81,10 +81,14 @@ class Receipt(Struct, frozen=True, kw_only=True):
 
 
 class RuleState(Struct, frozen=True, kw_only=True):
-    """What Prometheus says of one rule: when it was evaluated, and for which components it fires or is about to."""
+    """What Prometheus says of one rule: when it was evaluated, and for which components it fires or is about to.
+
+    For those in `kept` the condition has ended, and the alert goes on only for its cooldown (`keep_firing_for`).
+    """
 
     evaluated_at: float
     components: frozenset[str]
+    kept: frozenset[str] = frozenset()
 
 
 class Episode(Struct, frozen=True, kw_only=True):

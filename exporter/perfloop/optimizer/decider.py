@@ -39,6 +39,8 @@ def decide(episode: Episode, history: History, parts: Parts, *, action_id: str, 
     refusal = objection(choice, history, parts.budget, now=now)
     if refusal is not None:
         return refusal
+    if _has_ended(episode, parts):
+        return _refuse(choice, "its condition has ended; Prometheus keeps the alert only for its cooldown", retry=True)
     action = _action(choice, action_id)
     try:
         changes = parts.executors[action.executor].plan(action)
@@ -58,6 +60,14 @@ def decide(episode: Episode, history: History, parts: Parts, *, action_id: str, 
 def describe(changes: Sequence[Change]) -> str:
     """Say what changes, in one line."""
     return ", ".join(str(change) for change in changes)
+
+
+def _has_ended(episode: Episode, parts: Parts) -> bool:
+    """Say whether the alert goes on without its reason. Raises Unavailable: then nobody knows."""
+    if episode.rule not in parts.own_rules:
+        return False
+    state = parts.alert_source.rule_states().get(episode.rule)
+    return state is not None and episode.component in state.kept
 
 
 def _action(choice: Choice, action_id: str) -> Action:

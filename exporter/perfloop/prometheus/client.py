@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TypeVar
 
@@ -29,12 +29,16 @@ class Labelled(Struct, frozen=True, kw_only=True):
 
 
 class ActiveAlert(Struct, frozen=True, kw_only=True, rename="camel"):
-    """One alert as Prometheus itself sees it; `state` is pending or firing."""
+    """One alert as Prometheus itself sees it; `state` is pending or firing.
+
+    `keep_firing_since` is set while its condition does not hold any more.
+    """
 
     labels: Mapping[str, str]
     annotations: Mapping[str, str] = field(default_factory=dict)
     state: str
     active_at: str = ""
+    keep_firing_since: str = ""
     value: str = ""
 
 
@@ -139,10 +143,13 @@ class PrometheusClient:
                 unknown.add(name)
                 continue
             evaluated_at = rule.last_evaluation.timestamp()
-            components = frozenset(alert.labels.get("component", "") for alert in rule.alerts)
+            held = _components(alert for alert in rule.alerts if not alert.keep_firing_since)
             known = states.get(name, RuleState(evaluated_at=evaluated_at, components=frozenset()))
+            components = known.components | _components(rule.alerts)
             states[name] = RuleState(
-                evaluated_at=min(known.evaluated_at, evaluated_at), components=known.components | components
+                evaluated_at=min(known.evaluated_at, evaluated_at),
+                components=components,
+                kept=components - held - (known.components - known.kept),
             )
         return {name: state for name, state in states.items() if name and name not in unknown}
 
@@ -171,6 +178,10 @@ class PrometheusClient:
             return msgspec.json.decode(msgspec.json.decode(body, type=_Answer).data, type=shape)
         except msgspec.MsgspecError as error:
             raise Rejected(f"{self._url} does not answer as the Prometheus API does: {error}") from error
+
+
+def _components(alerts: Iterable[ActiveAlert]) -> frozenset[str]:
+    return frozenset(alert.labels.get("component", "") for alert in alerts)
 
 
 def _sample(at: float, value: str) -> Sample | None:
