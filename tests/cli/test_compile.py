@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -71,3 +72,39 @@ def test_check_takes_perfloop_yml_of_the_current_folder_and_says_all_mistakes(tm
         ["perfloop.yml:1", "performance_collection.collection_interval"],
         ["perfloop.yml:2", "optimisation"],
     ]
+
+
+def test_mistakes_are_data_with_their_places_for_programs(tmp_path: Path) -> None:
+    file = tmp_path / "perfloop.yml"
+    file.write_text(BROKEN, encoding="utf-8")
+
+    checked = perfloop("check", str(file), "--output", "json")
+    compiled = perfloop("compile", "--config.file", str(file), "--out", str(tmp_path / "out"), "--output", "json")
+
+    assert (checked.returncode, compiled.returncode, checked.stderr) == (1, 1, "")
+    assert json.loads(checked.stdout) == json.loads(compiled.stdout)
+    mistakes = json.loads(checked.stdout)["mistakes"]
+    assert [(each["file"], each["line"]) for each in mistakes] == [(str(file), 1), (str(file), 2)]
+    assert mistakes[1]["message"] == "optimisation: unknown key; did you mean optimization?"
+
+
+def test_findings_of_promtool_are_data_too(tmp_path: Path) -> None:
+    (tmp_path / "perfloop.yml").write_text("metrics: {queue: {expr: 'sum(', unit: jobs, direction: lower}}")
+    without_parser(tmp_path)
+
+    done = perfloop("check", "--output", "json", cwd=tmp_path)
+
+    answer = json.loads(done.stdout)
+    assert (done.returncode, answer["ok"], answer["mistakes"]) == (3, False, [])
+    assert any("perfloop:queue" in finding for finding in answer["findings"])
+
+
+def test_what_is_right_is_data_too(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+
+    checked = perfloop("check", str(SEED_EXAMPLE), "--output", "json")
+    compiled = perfloop("compile", "--config.file", str(SEED_EXAMPLE), "--out", str(out), "--output", "json")
+
+    said = json.loads(checked.stdout)
+    assert (said["ok"], said["checked_by"], said["counts"]["threshold"]) == (True, ["promtool", "amtool"], 3)
+    assert json.loads(compiled.stdout)["files"][str(out / "alertmanager.yml")] == "wrote"

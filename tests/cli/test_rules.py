@@ -70,6 +70,13 @@ def test_explain_says_why_a_guard_is_there_and_shows_what_is_read(ground: Ground
     assert [read["name"] for read in alert["reads"]] == ["perfloop:cpu_usage"]
 
 
+def test_explain_shows_one_of_many_rules_that_record_what_is_read(ground: Ground) -> None:
+    said = ground.run("rules", "explain", "analysis:anomaly:score").stdout
+
+    assert said.count("analysis:value:avg5m = ") == 1
+    assert "more rules that record analysis:value:avg5m" in said
+
+
 def test_a_name_that_is_not_there_is_1_with_the_nearest(ground: Ground) -> None:
     done = ground.run("rules", "explain", "CpuUsgeHigh")
 

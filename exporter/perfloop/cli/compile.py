@@ -7,14 +7,18 @@ import sys
 from pathlib import Path
 
 import click
+from msgspec import Struct
 
 from perfloop import config
 from perfloop.app.compile import Namespace, Targets, compile_all, compile_manifests, write_all
 from perfloop.cli import config_file
+from perfloop.cli.actions import output
+from perfloop.cli.mistakes import Refused, as_json, show
 from perfloop.errors import ConfigInvalid
 from perfloop.rules.lint import Lint, lint
 from perfloop.rules.operator import secrets
 from perfloop.rules.targets import parse_targets
+from perfloop.rules.write import Written
 
 _LABEL = re.compile(r"[\w./-]+=[\w.-]*")
 
@@ -54,6 +58,15 @@ def unchecked(found: Lint) -> str:
     return "; ".join(part for part in parts if part)
 
 
+class Compiled(Struct, frozen=True, kw_only=True):
+    """What became of each file, and which Secrets the operator's objects ask for."""
+
+    files: dict[str, Written]
+    secrets: tuple[str, ...]
+    unchecked: str
+    ok: bool = True
+
+
 @click.command("compile")
 @config_file
 @click.option(
@@ -80,25 +93,43 @@ def unchecked(found: Lint) -> str:
     help="A label of the operator's objects, by which Prometheus selects them, as release=monitoring.",
 )
 @target
-def command(config_file: Path, out: Path, form: str, namespace: str, labels: dict[str, str], targets: Targets) -> None:
+@output
+def command(
+    config_file: Path,
+    out: Path,
+    form: str,
+    namespace: str,
+    labels: dict[str, str],
+    targets: Targets,
+    output: str,
+) -> None:
     """Compile perfloop.yml into Prometheus and Alertmanager configuration.
 
     Writes recording rules, alerting rules, alertmanager.yml, prometheus.yml and the flag of Prometheus' retention
     below --out. All or nothing: if anything is wrong, or promtool or amtool (where installed) find anything, nothing
     is written. Files that perfloop did not write are never touched.
     """
-    loaded = config.load(config_file)
-    files = compile_all(loaded, config_path=config_file, out=out, targets=targets)
+    with as_json(config_file, output):
+        loaded = config.load(config_file)
+        files = compile_all(loaded, config_path=config_file, out=out, targets=targets)
     found = lint(files, targets=targets)
     if found.findings:
-        click.echo("\n".join([*found.findings, "nothing was written"]), err=True)
+        if output == "json":
+            show(Refused(file=str(config_file), findings=found.findings))
+        else:
+            click.echo("\n".join([*found.findings, "nothing was written"]), err=True)
         sys.exit(3)
     if form == "prometheus-operator":
         where = Namespace(namespace=namespace, labels=labels)
         files = compile_manifests(loaded, config_path=config_file, namespace=where, targets=targets)
-    for name, result in write_all(files, out).items():
-        click.echo(f"{result} {out / name}")
-    if form == "prometheus-operator":
-        click.echo(f"needs the Secrets {', '.join(secrets(files))}", err=True)
+    written = {str(out / name): result for name, result in write_all(files, out).items()}
+    asked = tuple(secrets(files)) if form == "prometheus-operator" else ()
+    if output == "json":
+        show(Compiled(files=written, secrets=asked, unchecked=unchecked(found)))
+        return
+    for path, result in written.items():
+        click.echo(f"{result} {path}")
+    if asked:
+        click.echo(f"needs the Secrets {', '.join(asked)}", err=True)
     if found.too_old or "promql-parser" in found.missing:
         click.echo(unchecked(found), err=True)

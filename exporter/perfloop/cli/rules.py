@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import click
@@ -18,6 +20,7 @@ from perfloop.app.older import older_rules
 from perfloop.app.rule_tests import RuleTests
 from perfloop.app.rules import (
     Explained,
+    Read,
     all_entries,
     compiled_entries,
     explain,
@@ -39,6 +42,7 @@ from perfloop.rules.promql import duration
 
 _FINDINGS = 3
 _QUERY_SECONDS = 60.0
+_MOST_OF_A_NAME = 3
 
 
 @click.group("rules", context_settings={"help_option_names": ["-h", "--help"]})
@@ -258,10 +262,7 @@ def _facts(each: Explained) -> Table:
         "means": each.meaning,
         "PromQL": each.expr.strip(),
         "why": "\n".join((*each.guards, *each.timing)),
-        "reads": "\n\n".join(
-            "\n".join((f"{read.name} = {read.expr.strip()}", *(f"  {why}" for why in read.guards)))
-            for read in each.reads
-        ),
+        "reads": _reads(each.reads),
         "threshold": each.threshold,
         "evaluated": f"every {duration(each.interval_seconds)}, in the group {each.group}",
         "told": ", ".join(each.receivers),
@@ -275,6 +276,20 @@ def _facts(each: Explained) -> Table:
         if text:
             table.add_row(*cells(name, text))
     return table
+
+
+def _reads(reads: Sequence[Read]) -> str:
+    """Return how each is made; of a name that many rules record, one for each metric, the first."""
+    told = []
+    for _, same in groupby(reads, key=attrgetter("name")):
+        first, *others = same
+        shown = [first] if len(others) > _MOST_OF_A_NAME else [first, *others]
+        told += [
+            "\n".join((f"{each.name} = {each.expr.strip()}", *(f"  {why}" for why in each.guards))) for each in shown
+        ]
+        if len(shown) <= len(others):
+            told[-1] += f"\n  and {len(others)} more rules that record {first.name}"
+    return "\n\n".join(told)
 
 
 def _difference(each: Compared) -> str:

@@ -54,7 +54,7 @@ def run() -> Result:
             f"A detection of ours is a value of `{OURS}`: a score of at least {THRESHOLD}, higher than in the 12 hours "
             "before. The z-score alerts above 3, higher than in the 12 hours before; the bands when the level left "
             "them for five minutes, and not again for 12 hours. The threshold is not fitted to "
-            "these series; which streams are joined was decided after about a dozen tries on them.",
+            "these series; which streams are joined was decided after about two dozen tries on them.",
             f"With another threshold ours would have had: {_sensitivity(series, rows[OURS], costs)}.",
             f"How well the scale holds outside of windows: {_calibration(series, rows[SCORE])}.",
         ],
