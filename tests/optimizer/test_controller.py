@@ -179,7 +179,7 @@ def test_nothing_is_done_about_what_prometheus_only_keeps_for_its_cooldown(make:
     loop.alerts.states = lambda: {"pool_wait": RuleState(evaluated_at=loop.clock(), components=here)}
     loop.run(100)
 
-    assert refused == ["its condition has ended; Prometheus keeps the alert only for its cooldown"]
+    assert refused == ["its condition has ended; Prometheus only keeps the alert"]
     assert (loop.only().state, loop.pool_size()) == (State.COMPLETED, "4"), "the condition came back"
 
 
@@ -191,7 +191,7 @@ def test_nothing_is_done_while_nobody_knows_whether_the_condition_holds(make: Ca
     loop.run(100)
 
     assert loop.store.executions() == []
-    assert loop.reasons() == ["cannot decide: the test has no Prometheus"]
+    assert loop.reasons() == ["whether its condition still holds is not known: the test has no Prometheus"]
 
 
 # -- modes and people --------------------------------------------------------------------------------------------------

@@ -39,8 +39,6 @@ def decide(episode: Episode, history: History, parts: Parts, *, action_id: str, 
     refusal = objection(choice, history, parts.budget, now=now)
     if refusal is not None:
         return refusal
-    if _has_ended(episode, parts):
-        return _refuse(choice, "its condition has ended; Prometheus keeps the alert only for its cooldown", retry=True)
     action = _action(choice, action_id)
     try:
         changes = parts.executors[action.executor].plan(action)
@@ -52,6 +50,11 @@ def decide(episode: Episode, history: History, parts: Parts, *, action_id: str, 
         parts.evaluator.baseline(choice.policy, action.component, now=now)
     except (ActionRefused, Temporary, Rejected) as error:
         return _refuse(choice, f"the effect could not be measured: {error}", retry=True)
+    try:
+        if _has_ended(episode, parts):
+            return _refuse(choice, "its condition has ended; Prometheus only keeps the alert", retry=True)
+    except (Temporary, Rejected) as error:
+        return _refuse(choice, f"whether its condition still holds is not known: {error}", retry=True)
     outcome = _OUTCOMES[choice.policy.mode]
     reason = f"mode is {choice.policy.mode}: {describe(changes)}"
     return Decision(outcome=outcome, policy=choice.policy.name, action=action, reason=reason)

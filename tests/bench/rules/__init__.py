@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 
+import click
 import yaml
 from msgspec import Struct
 from msgspec.structs import replace
@@ -124,6 +125,10 @@ def _notes(found: Mapping[str, Cost]) -> Iterator[str]:
     yield f"The dearest {DEAREST} with {large.scraped:,} series, in ms: {large.dearest()}."
 
 
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
 def _compiled(folder: Path) -> float:
     out = folder / "compiled"
     argv = [sys.executable, "-m", "perfloop", "compile", f"--config.file={ROOT / 'perfloop.yml'}", f"--out={out}"]
@@ -139,6 +144,7 @@ def _evaluated(folder: Path, groups: Sequence[Group], series: Sequence[Series]) 
     (folder / "rules.yml").write_text(render(quick), encoding="utf-8")
     wanted = {name: each for name, each in remembered(groups).items() if name not in SPARSE}
     with serving(series) as target:
+        _say(f"{folder.name}, {len(series):,} series: filling in the past, then {EVALUATIONS} evaluations (11 minutes)")
         # What is recorded from a past appears only when that past is there: so, in rounds.
         until = time.time() - 60
         while True:
@@ -146,9 +152,11 @@ def _evaluated(folder: Path, groups: Sequence[Group], series: Sequence[Series]) 
                 time.sleep(WARM_UP_SECONDS)
                 filled = backfill(folder, client, wanted, until=until)
             wanted = {name: each for name, each in wanted.items() if name not in filled}
+            _say(f"  {len(filled)} recorded series have got a past, {len(wanted)} are left or not recorded here")
             if not filled:
                 break
         with _prometheus(folder, target) as client:
+            _say("  waiting until Prometheus has joined its blocks")
             blocks = joined(folder / "prometheus", wait=lambda: time.sleep(10))
             return _timed(client, len(series), blocks)
 
