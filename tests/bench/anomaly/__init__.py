@@ -17,7 +17,7 @@ from perfloop.rules.analysis.anomaly import SCORE, THRESHOLD
 from perfloop.stack.process import find_binary
 from tests.bench.anomaly.nab import Labelled, Profile, Tally, load, profiles, tally
 from tests.bench.anomaly.replay import Replay, detections, passes
-from tests.bench.anomaly.rivals import PEERS, rival_groups
+from tests.bench.anomaly.rivals import PEERS, beside
 from tests.bench.report import Measure, Result, alone, bounded, compared
 
 SERIES = Path(os.environ.get("PERFLOOP_BENCH_NAB") or Path(__file__).parents[3].parent / "shared" / "data" / "nab")
@@ -39,8 +39,11 @@ def run() -> Result:
     ours = analysis_groups({"nab": _METRIC}, interval_seconds=15, retention_seconds=_RETENTION_SECONDS)
     with tempfile.TemporaryDirectory(prefix="perfloop-bench-") as folder:
         replay = Replay(series, metric=_METRIC.series, folder=Path(folder))
-        replay.record(passes((*ours, *rival_groups()), (OURS, *PEERS.values())))
+        replay.record(passes(beside(ours), (OURS, *PEERS.values())))
         rows = replay.rows((OURS, SCORE, *PEERS.values()))
+    silent = [name for name in (OURS, *PEERS.values()) if not rows[name]]
+    if silent:
+        raise PerfloopError(f"nothing was recorded as {', '.join(silent)}: there is nothing to compare")
     tallies = {name: tally(series, detections(rows[name]), costs) for name in (OURS, *PEERS.values())}
     windows = sum(len(each.windows) for each in series)
     days = sum(each.judged_days for each in series)

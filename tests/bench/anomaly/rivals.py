@@ -7,7 +7,11 @@ for 12 hours.
 
 from __future__ import annotations
 
-from perfloop.rules.analysis.values import STEP, VALUE
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+
+from perfloop.rules.analysis.values import VALUE
 from perfloop.rules.groups import Group, Rule
 
 PEERS = {
@@ -19,8 +23,15 @@ _POSITIVE = "rival:positive:avg5m"
 _Z = f"abs({VALUE} - avg_over_time({VALUE}[7d])) / (stddev_over_time({VALUE}[7d]) > 0)"
 
 
-def rival_groups() -> tuple[Group, ...]:
-    """Return their rules over the same values."""
+def beside(groups: Iterable[Group]) -> tuple[Group, ...]:
+    """Return the groups with their rules in the one that records the values: evaluated at the same times."""
+    return tuple(
+        replace(group, rules=(*group.rules, *_rules())) if any(rule.record == VALUE for rule in group.rules) else group
+        for group in groups
+    )
+
+
+def _rules() -> tuple[Rule, ...]:
     z = (
         Rule(record="rival:z:score", expr=_Z),
         Rule(
@@ -28,8 +39,7 @@ def rival_groups() -> tuple[Group, ...]:
             expr="rival:z:score > 3 unless max_over_time(rival:z:score[12h] offset 4m) >= rival:z:score",
         ),
     )
-    rules = (*z, Rule(record=_POSITIVE, expr=f"{VALUE} > 0"), *_adaptive(), *_robust())
-    return (Group(name="rivals", interval_seconds=STEP, rules=rules),)
+    return (*z, Rule(record=_POSITIVE, expr=f"{VALUE} > 0"), *_adaptive(), *_robust())
 
 
 def _adaptive() -> tuple[Rule, ...]:

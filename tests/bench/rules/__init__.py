@@ -34,7 +34,7 @@ SCRAPE_SECONDS = 15
 # So long that groups seldom run at the same time: their durations are those of a clock, not of a processor.
 INTERVAL_SECONDS = 30
 # Rates need two scrapes, and what is recorded of them one evaluation more.
-WARM_UP_SECONDS, EVALUATIONS, COMPILES = 75, 5, 5
+WARM_UP_SECONDS, WARM_AGAIN_SECONDS, EVALUATIONS, COMPILES = 75, 45, 3, 5
 # What is there only while something is unusual; it has no past when nothing is.
 SPARSE = frozenset({"analysis:anomaly:outside", "analysis:anomaly:score_by_stream"})
 DEAREST = 10
@@ -144,15 +144,17 @@ def _evaluated(folder: Path, groups: Sequence[Group], series: Sequence[Series]) 
     (folder / "rules.yml").write_text(render(quick), encoding="utf-8")
     wanted = {name: each for name, each in remembered(groups).items() if name not in SPARSE}
     with serving(series) as target:
-        _say(f"{folder.name}, {len(series):,} series: filling in the past, then {EVALUATIONS} evaluations (11 minutes)")
+        _say(f"{folder.name}, {len(series):,} series: filling in the past, then {EVALUATIONS} evaluations (7 minutes)")
         # What is recorded from a past appears only when that past is there: so, in rounds.
         until = time.time() - 60
+        warm_up_seconds = WARM_UP_SECONDS
         while True:
             with _prometheus(folder, target) as client:
-                time.sleep(WARM_UP_SECONDS)
+                time.sleep(warm_up_seconds)
                 filled = backfill(folder, client, wanted, until=until)
             wanted = {name: each for name, each in wanted.items() if name not in filled}
             _say(f"  {len(filled)} recorded series have got a past, {len(wanted)} are left or not recorded here")
+            warm_up_seconds = WARM_AGAIN_SECONDS
             if not filled:
                 break
         with _prometheus(folder, target) as client:
