@@ -76,7 +76,7 @@ def fitted(values: Any) -> Mapping[str, float]:
         "analysis:trend:r_squared": 1 - residual_share,
         "analysis:trend:residual_variance": line.residual_variance,
         "analysis:trend:effective_count": line.effective_count,
-        "analysis:prediction:1d": line.at(line.count - 1 + coverage.BLOCKS_A_DAY),
+        "analysis:prediction:1d": line.at(line.count - 1 + coverage.BLOCKS_A_DAY + 0.5),
         "analysis:prediction:error_1d": line.error_a_day_ahead(line.effective_count),
     }
 
@@ -153,7 +153,7 @@ def times(count: int) -> list[int]:
     return [1_704_067_200 + STEP * i for i in range(count)]
 
 
-ROWS, AT, BLOCK_ROWS = 900, 850, 72
+ROWS, AT, BLOCK_ROWS = 1500, 1450, 72
 
 
 def inputs() -> dict[str, list[float]]:
@@ -167,12 +167,15 @@ def inputs() -> dict[str, list[float]]:
     jump[AT:] = 110
     stairs = jump.copy()
     stairs[AT + 3 :] = 125
+    seldom = noise.copy()
+    # Less than half of each block, as of requests that come now and then.
+    seldom[[i for i in range(AT) if i % BLOCK_ROWS >= 30]] = math.nan
     first[AT:] = 3
     return {
         name: [float(value) for value in values]
         for name, values in {
             "noise": noise, "drop": drop, "nan": nan, "nudge": nudge, "jump": jump, "first": first, "stairs": stairs,
-            "young": np.append(np.full(200, 5.0), [500.0] * 20),
+            "young": np.append(np.full(200, 5.0), [500.0] * 20), "seldom": seldom,
         }.items()
     }  # fmt: skip
 
@@ -229,6 +232,16 @@ def test_what_was_outside_since_the_last_block_is_known(replayed: Any) -> None:
     assert score_at(replayed, "stairs", AT + 3) == pytest.approx(chance + 15 / math.log(10), abs=1e-6)
 
 
+@pytest.mark.parametrize("name", ["noise", "seldom"])
+def test_the_deviation_is_that_of_all_values_also_where_there_are_few(replayed: Any, name: str) -> None:
+    past = np.array(INPUTS[name][:AT])
+    room = (THRESHOLD - math.log10((at(replayed, COUNT, name, AT) + 1) / 2)) * math.log(10)
+
+    deviation = (at(replayed, UPPER, name, AT) - np.nanmax(past)) / room
+
+    assert deviation == pytest.approx(np.nanstd(past), rel=0.05)
+
+
 def test_what_stands_still_has_a_score_of_zero_and_a_nudge_no_alert(replayed: Any) -> None:
     assert {score for row, score in replayed["analysis:anomaly:score"]["nudge"] if row < AT} == {0.0}
     expected = math.log10(at(replayed, COUNT, "nudge", AT) + 1) + 0.1 / math.log(10)
@@ -258,14 +271,69 @@ def test_the_band_is_where_the_score_of_the_value_reaches_the_threshold(replayed
     assert at(replayed, LOWER, "noise", AT) == pytest.approx(past.min() - room, abs=0.5)
 
 
+def test_labels_of_a_metric_do_not_get_in_the_way_of_those_of_the_analysis(tmp_path: Path) -> None:
+    catalogue = {name: replace(METRIC, name=name) for name in ("own", "plain")}
+    groups = analysis_groups(catalogue, own=frozenset({"own"}), interval_seconds=15, retention_seconds=15 * DAY)
+    (tmp_path / "analysis.yml").write_text(render(groups), encoding="utf-8")
+    odd = [f'perfloop:own{{stream="{stream}", metric="{name}"}}' for stream in ("a", "b") for name in ("x", "y")]
+    inputs = [{"series": series, "values": "1x40"} for series in (*odd, 'perfloop:plain{component="c"}')]
+    found = [
+        f'analysis:value:avg5m{{metric="own", exported_metric="{name}", stream="{stream}"}}'
+        for stream in ("a", "b")
+        for name in ("x", "y")
+    ]
+    checks = [
+        {
+            "expr": "analysis:value:avg5m",
+            "eval_time": "2h2m",
+            "exp_samples": [
+                *({"labels": labels, "value": 1} for labels in found),
+                {"labels": 'analysis:value:avg5m{metric="plain", component="c"}', "value": 1},
+            ],
+        },
+        # Of each its distance from the two hours before.
+        {"expr": "count(analysis:distance)", "eval_time": "2h2m", "exp_samples": [{"labels": "{}", "value": 5}]},
+    ]
+    test = {"interval": "5m", "input_series": inputs, "promql_expr_test": checks}
+    (tmp_path / "labels.test.yml").write_text(
+        yaml.safe_dump({"rule_files": ["analysis.yml"], "evaluation_interval": "5m", "tests": [test]})
+    )
+
+    done = promtool(tmp_path / "labels.test.yml")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("days", range(2, 16))
+def test_a_missed_evaluation_does_not_end_what_a_short_retention_allows(days: int) -> None:
+    full = replace(METRIC, name="full", unit="percent")
+    text = render(analysis_groups({"full": full}, interval_seconds=15, retention_seconds=days * DAY))
+
+    counts = re.findall(r"(sum|count)_over_time\((\S+?)\[(\d+)d\](?: offset 4m)?\) >= (\d+)", text)
+    held = {name: (86400 // (300 if kind == "sum" else 6 * 3600)) * int(span) for kind, name, span, _ in counts}
+
+    assert len(counts) == (3 if days > 5 else 2)
+    assert [name for _, name, _, least in counts if int(least) >= held[name]] == []
+
+
 @pytest.mark.parametrize(
     ("days", "kept", "gone", "note"),
     [
         pytest.param(15, ["offset 7d", "[7d]", "[13d]"], [], "", id="all"),
         pytest.param(
-            7, ["offset 3d", "[6d]"], ["7d"], "# left out, .* all beyond 6 days, the same time 7", id="a week"
+            7,
+            ["offset 3d", "[6d]"],
+            ["7d"],
+            "# left out, .* all beyond 6 days, the same time 7.* daily maxima beyond 6",
+            id="a week",
         ),
-        pytest.param(3, ["offset 2d", "[2d]"], ["3d", "7d", "analysis:full"], "2 days, the same time 3", id="3 days"),
+        pytest.param(
+            3,
+            ["offset 2d", "[2d]"],
+            ["3d", "7d", "analysis:full"],
+            "2 days, the same time 3.* the time until full",
+            id="3 days",
+        ),
         pytest.param(
             1, ["analysis:value:avg5m", "perfloop-resources"], ["anomaly", "trend"], "# nothing is", id="a day"
         ),

@@ -100,6 +100,32 @@ def recorded_names() -> frozenset[str]:
 
 
 @cache
+def slowly_recorded() -> frozenset[str]:
+    """Return what is recorded no more often than a sample is seen: it is away for a moment, each time."""
+    groups = compiled_groups().values()
+    return frozenset(
+        rule["record"]
+        for group in groups
+        if re.fullmatch(r"(\d+)[hd]|([5-9]|\d\d+)m", group["interval"])
+        for rule in group["rules"]
+        if "record" in rule
+    )
+
+
+def test_what_is_seldom_recorded_is_read_over_a_range() -> None:
+    """An alert that reads it as it is now would begin its `for` anew each time that the next sample is late."""
+    bare = {
+        (alert, name)
+        for alert, entry in ALERTS.items()
+        for name in slowly_recorded()
+        if re.search(rf"(?<![\w:]){name}(?![\w:])(?:\{{[^}}]*\}})?(?!\{{|\[)", entry.expr)
+    }
+
+    assert "analysis:full:seconds" in slowly_recorded()
+    assert bare == set()
+
+
+@cache
 def cases_of(subject: str) -> list[dict[str, Any]]:
     file = TESTS / f"{subject}.yml"
     return list(yaml.load(file.read_text(encoding="utf-8"), Loader)["tests"]) if file.exists() else []

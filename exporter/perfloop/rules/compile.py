@@ -120,7 +120,10 @@ def recording_groups(inputs: RuleInputs) -> tuple[Group, ...]:
         Group(name="perfloop-baselines", interval_seconds=BASELINE_INTERVAL_SECONDS, rules=_baselines(inputs)),
         *slo.recording_groups(inputs.service_levels, interval_seconds=interval_seconds),
         *analysis_groups(
-            inputs.catalogue, interval_seconds=interval_seconds, retention_seconds=inputs.retention_seconds
+            inputs.catalogue,
+            own=inputs.own_metrics,
+            interval_seconds=interval_seconds,
+            retention_seconds=inputs.retention_seconds,
         ),
     )
 

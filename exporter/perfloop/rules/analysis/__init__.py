@@ -21,16 +21,20 @@ _MAXIMA_DAYS = 13
 
 
 def analysis_groups(
-    catalogue: Mapping[str, CatalogueMetric], *, interval_seconds: int, retention_seconds: int
+    catalogue: Mapping[str, CatalogueMetric],
+    *,
+    own: frozenset[str] = frozenset(),
+    interval_seconds: int,
+    retention_seconds: int,
 ) -> tuple[Group, ...]:
-    """Return the groups of recording rules over every catalogue metric.
+    """Return the groups of recording rules over every catalogue metric; those in `own` may have any labels.
 
-    Windows end a day before the retention does, as Prometheus may delete a block of samples that are not quite as
-    old; where that leaves less than a day, nothing is compared with the past.
+    Windows end a day before the retention does, so that none is cut short by it; where that leaves less than a day,
+    nothing is compared with the past.
     """
     kept_days = (retention_seconds - DAY) // DAY
     history = History(days=min(_LONGEST_DAYS, kept_days), kept_days=kept_days)
-    steps = values.steps(catalogue, interval_seconds=interval_seconds, history=history)
+    steps = values.steps(catalogue, own=own, interval_seconds=interval_seconds, history=history)
     blocks: tuple[Rule, ...] = ()
     if history.days >= 1:
         maxima_days = min(_MAXIMA_DAYS, kept_days)
@@ -50,6 +54,10 @@ def _note(history: History) -> str:
     left_out = [f"the same time {days} days ago" for days in (2, 3, 7) if days > history.kept_days]
     if history.days < _LONGEST_DAYS:
         left_out.insert(0, f"all beyond {history.days} days")
+    if history.kept_days < trend.LEAST_DAYS_OF_MAXIMA:
+        left_out.append("the time until full")
+    elif history.kept_days < _MAXIMA_DAYS:
+        left_out.append(f"daily maxima beyond {history.kept_days} days")
     if not left_out:
         return ""
     return f"left out, as performance_collection.retention_period is too short: {', '.join(left_out)}"

@@ -27,6 +27,8 @@ from perfloop.rules.groups import Rule
 from perfloop.rules.promql import duration, number
 
 DISTANCE = "analysis:distance"
+#: The label that tells the streams apart; metrics have labels of their own, and `stream` is one that many have.
+STREAM = "analysis_stream"
 SCORE = "analysis:anomaly:score"
 #: One value each five minutes makes one false alarm in ten days.
 THRESHOLD = round(math.log10(10 * STEPS_A_DAY), 2)
@@ -36,7 +38,7 @@ BEFORE = "offset 4m"
 
 _COUNT, _LIMIT, _SCALE = "analysis:anomaly:count", "analysis:anomaly:limit", "analysis:anomaly:scale"
 _OUTSIDE, _BEYOND = "analysis:anomaly:outside", "analysis:anomaly:beyond"
-_VALUE_SCALE = f'{_SCALE}{{stream="value"}}'
+_VALUE_SCALE = f'{_SCALE}{{analysis_stream="value"}}'
 _BLOCK_DISTANCE, _BLOCK_SQUARE = f"{DISTANCE}:max6h", f"{DISTANCE}:square6h"
 _BLOCK_COUNT = "analysis:anomaly:count6h"
 _LARGEST_SCORE = 10
@@ -48,6 +50,7 @@ _LEAST_SCALE_RATIO = 0.01
 # Longer than a block: what was outside since the last one; two of them, as one may be missed in a restart.
 _RECENT = "12h"
 _NEW_FOR = "12h"
+_LEAST_SHARE = 0.75
 _DISTANCES = ("season", "spike")
 
 
@@ -58,7 +61,10 @@ def blocks() -> tuple[Rule, ...]:
         Rule(record=_BLOCK_DISTANCE, expr=f"max_over_time({window})"),
         Rule(record=_BLOCK_SQUARE, expr=f"stdvar_over_time({window}) + avg_over_time({window})^2"),
         # Of the season, which begins a day later: no stream has fewer.
-        Rule(record=_BLOCK_COUNT, expr=f'max without (stream) (count_over_time({DISTANCE}{{stream="season"}}[6h]))'),
+        Rule(
+            record=_BLOCK_COUNT,
+            expr=f'max without (analysis_stream) (count_over_time({DISTANCE}{{analysis_stream="season"}}[6h]))',
+        ),
     )
 
 
@@ -72,7 +78,7 @@ def _distances(history: History) -> tuple[Rule, ...]:
     season = f"abs({HOUR_MEAN} - ({_season([days for days in _SEASON_DAYS if days <= history.kept_days])}))"
     spike = f"abs({VALUE} - quantile_over_time(0.5, {VALUE}[2h] {BEFORE}))"
     return tuple(
-        Rule(record=DISTANCE, expr=expr, labels={"stream": stream})
+        Rule(record=DISTANCE, expr=expr, labels={STREAM: stream})
         for stream, expr in zip(_DISTANCES, (season, spike), strict=True)
     )
 
@@ -94,50 +100,58 @@ def _known(history: History) -> tuple[Rule, ...]:
         "high": f"max_over_time({BLOCK_MAXIMUM}[{window}] {BEFORE})",
         "low": f"-min_over_time({BLOCK_MINIMUM}[{window}] {BEFORE})",
         **{
-            stream: f'max_over_time({_BLOCK_DISTANCE}{{stream="{stream}"}}[{window}] {BEFORE})' for stream in _DISTANCES
+            stream: f'max_over_time({_BLOCK_DISTANCE}{{analysis_stream="{stream}"}}[{window}] {BEFORE})'
+            for stream in _DISTANCES
         },
     }
     # Without its label in every branch: else a replay of the rule sees two series where there is one.
-    least = f'{_LEAST_SCALE_RATIO} * max without (stream) (abs({_LIMIT}{{stream="high"}}))'
+    least = f'{_LEAST_SCALE_RATIO} * max without (analysis_stream) (abs({_LIMIT}{{analysis_stream=~"high|low"}}))'
     spreads = {
         "value": f"sqrt(avg_over_time({BLOCK_VARIANCE}[{window}]) + {VARIANCE})",
-        **{stream: f'sqrt(avg_over_time({_BLOCK_SQUARE}{{stream="{stream}"}}[{window}]))' for stream in _DISTANCES},
+        **{
+            stream: f'sqrt(avg_over_time({_BLOCK_SQUARE}{{analysis_stream="{stream}"}}[{window}]))'
+            for stream in _DISTANCES
+        },
     }
-    scales = {stream: f"{spread} > ignoring (stream) {least} or {least}" for stream, spread in spreads.items()}
+    scales = {stream: f"{spread} > ignoring (analysis_stream) {least} or {least}" for stream, spread in spreads.items()}
     return (
-        Rule(record=_COUNT, expr=f"sum_over_time({_BLOCK_COUNT}[{window}] {BEFORE}) >= {STEPS_A_DAY}"),
-        *(Rule(record=_LIMIT, expr=expr, labels={"stream": stream}) for stream, expr in limits.items()),
-        *(Rule(record=_SCALE, expr=expr, labels={"stream": stream}) for stream, expr in scales.items()),
+        Rule(record=_COUNT, expr=f"sum_over_time({_BLOCK_COUNT}[{window}] {BEFORE}) >= {_least(history)}"),
+        *(Rule(record=_LIMIT, expr=expr, labels={STREAM: stream}) for stream, expr in limits.items()),
+        *(Rule(record=_SCALE, expr=expr, labels={STREAM: stream}) for stream, expr in scales.items()),
     )
+
+
+def _least(history: History) -> int:
+    """Return how many values a score needs: a day of them, and less than all that a short window can hold."""
+    return min(STEPS_A_DAY, round(_LEAST_SHARE * history.days * STEPS_A_DAY))
 
 
 def _scores() -> tuple[Rule, ...]:
     outside = {
-        'stream="high"': f'{VALUE} > ignoring (stream) {_LIMIT}{{stream="high"}}',
-        'stream="low"': f'-{VALUE} > ignoring (stream) {_LIMIT}{{stream="low"}}',
+        "high": f'{VALUE} > ignoring (analysis_stream) {_LIMIT}{{analysis_stream="high"}}',
+        "low": f'-{VALUE} > ignoring (analysis_stream) {_LIMIT}{{analysis_stream="low"}}',
     }
     # What was outside since the last block is known too, and is above the limit, or was until a block came.
     recent = f"max_over_time({_OUTSIDE}[{_RECENT}] {BEFORE})"
     beyond = f"({_OUTSIDE} - {recent} < {_OUTSIDE} - {_LIMIT} or {_OUTSIDE} - {_LIMIT}) > 0"
     # A value may be the largest or the smallest by chance, a distance only the largest.
     values = _score(
-        'stream=~"high|low"', f"ignoring (stream) group_left () ({_VALUE_SCALE} > 0)", f"({_COUNT} + 1) / 2"
+        'analysis_stream=~"high|low"',
+        f"ignoring (analysis_stream) group_left () ({_VALUE_SCALE} > 0)",
+        f"({_COUNT} + 1) / 2",
     )
-    distances = _score('stream=~"season|spike"', f"({_SCALE} > 0)", f"{_COUNT} + 1")
+    distances = _score('analysis_stream=~"season|spike"', f"({_SCALE} > 0)", f"{_COUNT} + 1")
     by_stream = f"{SCORE}_by_stream"
     return (
-        *(
-            Rule(record=_OUTSIDE, expr=expr, labels={"stream": matcher.split('"')[1]})
-            for matcher, expr in outside.items()
-        ),
+        *(Rule(record=_OUTSIDE, expr=expr, labels={STREAM: stream}) for stream, expr in outside.items()),
         Rule(record=_OUTSIDE, expr=f"{DISTANCE} > {_LIMIT}"),
         Rule(record=_BEYOND, expr=beyond),
         Rule(record=by_stream, expr=f"clamp_max({values} or {distances}, {_LARGEST_SCORE})"),
-        Rule(record=SCORE, expr=f"max without (stream) ({by_stream}) or 0 * ({VALUE} and {_COUNT})"),
+        Rule(record=SCORE, expr=f"max without (analysis_stream) ({by_stream}) or 0 * ({VALUE} and {_COUNT})"),
         Rule(
             record="analysis:anomaly:new",
             expr=f"{SCORE} >= {THRESHOLD} unless"
-            f" max without (stream) (max_over_time({by_stream}[{_NEW_FOR}] {BEFORE})) >= {SCORE}",
+            f" max without (analysis_stream) (max_over_time({by_stream}[{_NEW_FOR}] {BEFORE})) >= {SCORE}",
         ),
     )
 
@@ -146,7 +160,7 @@ def _score(matcher: str, scale: str, chances: str) -> str:
     """Return the score of what is beyond; without any deviation in the past the distance counts as one."""
     beyond = f"{_BEYOND}{{{matcher}}}"
     deviations = f"({beyond} / {scale} or 0 * {beyond} + 1)"
-    return f"{deviations} / {_LN10} + ignoring (stream) group_left () log10({chances})"
+    return f"{deviations} / {_LN10} + ignoring (analysis_stream) group_left () log10({chances})"
 
 
 def _bands() -> tuple[Rule, ...]:
@@ -154,8 +168,9 @@ def _bands() -> tuple[Rule, ...]:
     room = f"clamp_min({THRESHOLD} - log10(({_COUNT} + 1) / 2), 0) * {_LN10}"
 
     def edge(stream: str) -> str:
-        limit = f'{_LIMIT}{{stream="{stream}"}}'
-        return f"max without (stream) ({limit} + ignoring (stream) {_VALUE_SCALE} * ignoring (stream) ({room}))"
+        limit = f'{_LIMIT}{{analysis_stream="{stream}"}}'
+        beyond = f"ignoring (analysis_stream) {_VALUE_SCALE} * ignoring (analysis_stream) ({room})"
+        return f"max without (analysis_stream) ({limit} + {beyond})"
 
     return (
         Rule(record="analysis:value:upper", expr=edge("high")),

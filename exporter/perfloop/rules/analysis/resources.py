@@ -55,7 +55,7 @@ SIGNALS = (
         " (perfloop_pgbouncer_clients_waiting) + sum without (database, user) (perfloop_pgbouncer_clients_active) > 0)",
     ),
     _share("cache", "cache_memory_usage", "memcached_memory_usage"),
-    _share("service", "error_rate"),
+    Signal("service", "errors", "perfloop:error_rate / 100"),
 )
 
 

@@ -19,8 +19,10 @@ HOUR_MEAN = "analysis:value:avg1h"
 BLOCK_MEAN, BLOCK_MAXIMUM = "analysis:value:avg6h", "analysis:value:max6h"
 BLOCK_MINIMUM, BLOCK_VARIANCE = "analysis:value:min6h", "analysis:value:stdvar6h"
 
-# Half of the values of an hour, below which its mean is not one of an hour; and of a block.
-_HALF_AN_HOUR, _HALF_A_BLOCK = HOUR // STEP // 2, BLOCK // STEP // 2
+# Half of the values of an hour, below which its mean is not one of an hour.
+_HALF_AN_HOUR = HOUR // STEP // 2
+# What has a day of values in a week has a block with so many, so that each metric with a score has a mean.
+_LEAST_OF_A_BLOCK = STEPS_A_DAY // (7 * BLOCKS_A_DAY)
 
 
 class History(Struct, frozen=True, kw_only=True):
@@ -35,13 +37,17 @@ class History(Struct, frozen=True, kw_only=True):
         return duration(self.days * DAY)
 
 
-def steps(catalogue: Mapping[str, CatalogueMetric], *, interval_seconds: int, history: History) -> tuple[Rule, ...]:
-    """Return what is recorded of each metric, each five minutes."""
+def steps(
+    catalogue: Mapping[str, CatalogueMetric], *, own: frozenset[str], interval_seconds: int, history: History
+) -> tuple[Rule, ...]:
+    """Return what is recorded of each metric, each five minutes; those in `own` may have any labels."""
     window = duration(max(STEP, 2 * interval_seconds))
     # NaN is neither above nor below anything, so that the comparisons leave it out as they do the infinities.
     copies = tuple(
         Rule(
-            record=VALUE, expr=f"-Inf < avg_over_time({metric.series}[{window}]) < Inf", labels={"metric": metric.name}
+            record=VALUE,
+            expr=f"-Inf < {_with_room(f'avg_over_time({metric.series}[{window}])', own=metric.name in own)} < Inf",
+            labels={"metric": metric.name},
         )
         for metric in catalogue.values()
     )
@@ -57,13 +63,18 @@ def steps(catalogue: Mapping[str, CatalogueMetric], *, interval_seconds: int, hi
 def blocks() -> tuple[Rule, ...]:
     """Return what is recorded of each metric, each six hours."""
     window = f"{VALUE}[6h]"
-    mean = f"avg_over_time({window}) and count_over_time({window}) >= {_HALF_A_BLOCK}"
+    mean = f"avg_over_time({window}) and count_over_time({window}) >= {_LEAST_OF_A_BLOCK}"
     return (
         Rule(record=BLOCK_MEAN, expr=mean),
         Rule(record=BLOCK_MAXIMUM, expr=f"max_over_time({window})"),
         Rule(record=BLOCK_MINIMUM, expr=f"min_over_time({window})"),
         Rule(record=BLOCK_VARIANCE, expr=f"stdvar_over_time({window})"),
     )
+
+
+def _with_room(expr: str, *, own: bool) -> str:
+    """Return the series with their own label `metric`, if they have one, out of the way of ours."""
+    return f'label_replace({expr}, "exported_metric", "$1", "metric", "(.+)")' if own else expr
 
 
 def _change(days: int) -> str:
