@@ -48,6 +48,19 @@ def test_a_broken_file_never_damages_the_page(tmp_path: Path, *, name: str, cont
         assert page.value("perfloop_system_source_success", source=other) == 1
 
 
+@pytest.mark.parametrize("first", ["0_0", "nan", "inf", "1e3", "-1.0", "0.50 x"])
+def test_what_is_no_load_is_not_understood_though_python_may_read_it(tmp_path: Path, first: str) -> None:
+    host = small_host(tmp_path)
+    host.write("loadavg", f"{first} 0.25 0.10 1/2 3\n".encode())
+    collector = SystemCollector(host.paths)
+
+    page = page_of(collector.collect())
+
+    collector.close()
+    assert page.value("perfloop_system_source_success", source="loadavg") == 0
+    assert "perfloop_system_load1" not in page.text
+
+
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(FILES), cut=st.integers(min_value=0, max_value=200))
 def test_a_file_that_is_cut_off_anywhere_is_no_crash(tmp_path: Path, name: str, cut: int) -> None:

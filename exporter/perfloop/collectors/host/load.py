@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from perfloop.collectors.host.family import counter, gauge
@@ -25,6 +26,7 @@ FILES = (
 FAMILIES = (*LOAD, WAITING_SECONDS, STALLED_SECONDS, *FILES)
 # some avg10 0.00 avg60 0.00 avg300 0.00 total 1234, once = counts as a blank
 _TOTAL_COLUMN = 8
+_DECIMAL = re.compile(rb"\d+(\.\d+)?")
 
 
 class LoadFile:
@@ -36,11 +38,9 @@ class LoadFile:
     def read(self) -> Samples:
         """Read the file. Raises OSError and Garbled."""
         first = self._file.read().split()[:3]
-        try:
-            one, five, fifteen = first
-            float(one), float(five), float(fifteen)
-        except ValueError as error:
-            raise Garbled(f"three numbers expected, got {first!r}") from error
+        # Not by float(), which takes 0_0 and nan as well.
+        if len(first) != len(LOAD) or not all(map(_DECIMAL.fullmatch, first)):
+            raise Garbled(f"three numbers expected, got {first!r}")
         return self._block.render_row(first)
 
     def close(self) -> None:
