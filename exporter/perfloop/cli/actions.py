@@ -8,19 +8,14 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-import msgspec
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from perfloop.cli import config_file
+from perfloop.cli.printing import cells, console, output, show_json
 from perfloop.config import load, read_secret
 from perfloop.model import Evaluation, Execution, RecordedDecision
 from perfloop.web.client import ActionDetail, OptimizerClient
 
-output = click.option(
-    "--output", type=click.Choice(["table", "json"]), default="table", show_default=True, help="How to print."
-)
 limit = click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
 
 
@@ -63,7 +58,7 @@ def show(config_path: Path, action_id: str, output: str) -> None:
     """Show one action: its changes, its verdict and its history."""
     detail = client(config_path).action(action_id)
     if output == "json":
-        click.echo(msgspec.json.encode(detail).decode())
+        show_json(detail)
     else:
         _show(detail)
 
@@ -100,15 +95,9 @@ def resume(config_path: Path) -> None:
     click.echo("resumed")
 
 
-def console() -> Console:
-    """Return the terminal, or, when the output is piped, one that is wide enough for whole sentences."""
-    found = Console(highlight=False)
-    return found if found.is_terminal else Console(highlight=False, width=240)
-
-
 def _print(entries: object, output: str, table: Callable[[], Table]) -> None:
     if output == "json":
-        click.echo(msgspec.json.encode(entries).decode())
+        show_json(entries)
     else:
         console().print(table())
 
@@ -167,11 +156,6 @@ def _show(detail: ActionDetail) -> None:
     for entry in detail.log:
         history.add_row(*cells(_time(entry.at), entry.phase, entry.text))
     out.print(history)
-
-
-def cells(*values: str) -> list[Text]:
-    """Return cells that show labels as they are: no markup, no control characters for the terminal."""
-    return [Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(value))) for value in values]
 
 
 def _effect(evaluation: Evaluation | None) -> str:

@@ -11,7 +11,6 @@ from datetime import datetime
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -19,7 +18,7 @@ from rich.text import Text
 
 from perfloop.app.alerts import ChannelTest, Delivery, ListedAlert, listed, matchers_for, selected, silences_of
 from perfloop.cli import config_file
-from perfloop.cli.actions import console, output
+from perfloop.cli.printing import console, output, show_json
 from perfloop.config import Config, load
 from perfloop.prometheus.alertmanager import AlertmanagerClient, KnownAlert
 from perfloop.rules.promql import seconds_of
@@ -78,7 +77,7 @@ def list_(config_path: Path, output: str) -> None:
     """List the alerts that fire, acknowledged or not, the worst first."""
     found = listed(_client(load(config_path)))
     if output == "json":
-        click.echo(msgspec.json.encode(found).decode())
+        show_json(found)
     else:
         console().print(_table(found))
 
@@ -129,7 +128,7 @@ def ack(
     found = client.silence(matchers, starts_at=now, ends_at=now + seconds, created_by=who, comment=comment)
     if output == "json":
         answer = {"id": found, "until": now + seconds, "matchers": [str(m) for m in matchers], "alerts": len(muted)}
-        click.echo(msgspec.json.encode(answer).decode())
+        show_json(answer)
     else:
         click.echo(f"{found}: {printable(words)} until {_time(now + seconds)}")
 
@@ -148,7 +147,7 @@ def unack(config_path: Path, word: str, output: str) -> None:
     for silence in found:
         client.expire(silence.id)
     if output == "json":
-        click.echo(msgspec.json.encode([silence.id for silence in found]).decode())
+        show_json([silence.id for silence in found])
         return
     for silence in found:
         words = ", ".join(str(matcher) for matcher in silence.matchers)
@@ -176,7 +175,7 @@ def send_test(config_path: Path, channel: str, wait_seconds: int, output: str) -
         task = progress.add_task("wait", total=wait_seconds)
         found = test.run(wait_seconds=wait_seconds, tick=lambda passed: progress.update(task, completed=passed))
     if output == "json":
-        click.echo(msgspec.json.encode(found).decode())
+        show_json(found)
     else:
         click.echo(f"Alertmanager at {client.url} took the test alert")
         click.echo(_verdict(found, test.integration), err=not found.delivered)

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from perfloop import config
 from perfloop.app.compile import Targets, compile_all
-from perfloop.cli.actions import output
 from perfloop.cli.compile import target, unchecked
-from perfloop.cli.mistakes import Refused, as_json, show
+from perfloop.cli.mistakes import Refused, as_json
+from perfloop.cli.printing import output, show_json
 from perfloop.config import Config
 from perfloop.rules.lint import Lint, lint
 
@@ -43,13 +43,13 @@ def command(file: Path, targets: Targets, output: str) -> None:
     found = lint(files, targets=targets)
     if found.findings:
         if output == "json":
-            show(Refused(file=str(file), findings=found.findings))
+            show_json(Refused(file=str(file), findings=found.findings))
         else:
             click.echo("\n".join(f"{file}: {finding}" for finding in found.findings), err=True)
         sys.exit(3)
     counts = _counts(loaded, files)
     if output == "json":
-        show(Checked(file=str(file), counts=counts, checked_by=found.ran, unchecked=unchecked(found)))
+        show_json(Checked(file=str(file), counts=counts, checked_by=found.ran, unchecked=unchecked(found)))
         return
     click.echo(f"{file}: ok")
     click.echo(f"  {', '.join(f'{count} {_plural(word, count)}' for word, count in counts.items())}")

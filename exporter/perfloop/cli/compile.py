@@ -12,8 +12,8 @@ from msgspec import Struct
 from perfloop import config
 from perfloop.app.compile import Namespace, Targets, compile_all, compile_manifests, write_all
 from perfloop.cli import config_file
-from perfloop.cli.actions import output
-from perfloop.cli.mistakes import Refused, as_json, show
+from perfloop.cli.mistakes import Refused, as_json
+from perfloop.cli.printing import output, show_json
 from perfloop.errors import ConfigInvalid
 from perfloop.rules.lint import Lint, lint
 from perfloop.rules.operator import secrets
@@ -115,7 +115,7 @@ def command(
     found = lint(files, targets=targets)
     if found.findings:
         if output == "json":
-            show(Refused(file=str(config_file), findings=found.findings))
+            show_json(Refused(file=str(config_file), findings=found.findings))
         else:
             click.echo("\n".join([*found.findings, "nothing was written"]), err=True)
         sys.exit(3)
@@ -125,7 +125,7 @@ def command(
     written = {str(out / name): result for name, result in write_all(files, out).items()}
     asked = tuple(secrets(files)) if form == "prometheus-operator" else ()
     if output == "json":
-        show(Compiled(files=written, secrets=asked, unchecked=unchecked(found)))
+        show_json(Compiled(files=written, secrets=asked, unchecked=unchecked(found)))
         return
     for path, result in written.items():
         click.echo(f"{result} {path}")

@@ -7,13 +7,12 @@ import time
 from pathlib import Path
 
 import click
-import msgspec
 
 from perfloop.app.compile import Targets
 from perfloop.app.doctor import Doctor
 from perfloop.cli import config_file
-from perfloop.cli.actions import output
 from perfloop.cli.compile import target
+from perfloop.cli.printing import output, show_json
 from perfloop.config import load
 from perfloop.prometheus.status import AlertmanagerStatus, PrometheusStatus
 from perfloop.wording import printable
@@ -41,7 +40,7 @@ def command(config_file: Path, targets: Targets, output: str) -> None:
     )
     findings = list(doctor.findings())
     if output == "json":
-        click.echo(msgspec.json.encode(findings).decode())
+        show_json(findings)
     else:
         for finding in findings:
             click.echo(printable(f"{finding.where}: {finding.what}"))

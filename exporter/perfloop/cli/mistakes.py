@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import click
-import msgspec
 from msgspec import Struct
 
+from perfloop.cli.printing import show_json
 from perfloop.errors import ConfigInvalid
 
 _PLACE = re.compile(r"(?P<file>.+?):(?P<line>\d+): (?P<message>.*)", re.DOTALL)
@@ -34,11 +33,6 @@ class Refused(Struct, frozen=True, kw_only=True):
     ok: bool = False
 
 
-def show(value: Struct) -> None:
-    """Print one JSON document."""
-    click.echo(msgspec.json.encode(value).decode())
-
-
 @contextmanager
 def as_json(file: Path, output: str) -> Iterator[None]:
     """Print mistakes as JSON if that is wanted, and exit with 1; else leave them to whoever prints lines."""
@@ -47,7 +41,7 @@ def as_json(file: Path, output: str) -> Iterator[None]:
     except ConfigInvalid as error:
         if output != "json":
             raise
-        show(Refused(file=str(file), mistakes=[_mistake(problem, file) for problem in error.problems]))
+        show_json(Refused(file=str(file), mistakes=[_mistake(problem, file) for problem in error.problems]))
         sys.exit(1)
 
 

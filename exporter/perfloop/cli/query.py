@@ -6,13 +6,12 @@ import time
 from pathlib import Path
 
 import click
-import msgspec
 from rich.table import Table
 
 from perfloop.app.history import RecordedHistory
 from perfloop.cli import config_file
-from perfloop.cli.actions import cells, console, output
 from perfloop.cli.moments import Moment, local
+from perfloop.cli.printing import cells, console, output, show_json
 from perfloop.config import load
 from perfloop.model import Measurement
 from perfloop.prometheus.history import PrometheusHistory
@@ -37,7 +36,7 @@ def command(name: str, config_file: Path, start: float | None, end: float, limit
     history = RecordedHistory(config, client=PrometheusHistory(config.prometheus.url), clock=time.time)
     found = history.measurements(name, start=start, end=end, limit=limit)
     if output == "json":
-        click.echo(msgspec.json.encode(found).decode())
+        show_json(found)
     else:
         console().print(_table(found))
 

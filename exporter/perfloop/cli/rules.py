@@ -11,7 +11,6 @@ from operator import attrgetter
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -31,8 +30,8 @@ from perfloop.app.rules import (
 )
 from perfloop.app.simulate import Simulated, Simulation
 from perfloop.cli import config_file
-from perfloop.cli.actions import cells, console, output
 from perfloop.cli.moments import Moment, length, local
+from perfloop.cli.printing import cells, console, output, show_json
 from perfloop.config import load
 from perfloop.errors import PerfloopError
 from perfloop.prometheus.history import PrometheusHistory
@@ -42,7 +41,7 @@ from perfloop.rules.promql import duration
 
 _FINDINGS = 3
 _QUERY_SECONDS = 60.0
-_MOST_OF_A_NAME = 3
+_MOST_OF_A_NAME = 4
 
 
 @click.group("rules", context_settings={"help_option_names": ["-h", "--help"]})
@@ -89,7 +88,7 @@ def explain_(config_path: Path, name: str, output: str) -> None:
     entries = all_entries(config, config_path=config_path)
     explained = [explain(entry, entries, config, config_path=config_path) for entry in find(entries, name)]
     if output == "json":
-        click.echo(msgspec.json.encode(explained).decode())
+        show_json(explained)
         return
     for i, each in enumerate(explained):
         if i:
@@ -156,7 +155,7 @@ def test(config_path: Path, files: tuple[Path, ...], output: str) -> None:
             found.append(tested)
             said(len(found), 1 + len(chosen))
     if output == "json":
-        click.echo(msgspec.json.encode(found).decode())
+        show_json(found)
     else:
         for tested in found:
             click.echo(f"{'ok' if tested.passed else 'FAILED'} {tested.file}")
@@ -177,7 +176,7 @@ def diff(config_path: Path, old: Path, output: str) -> None:
     now = plain(rule_groups(load(config_path), config_path=config_path))
     compared = compare(older_rules(old), now)
     if output == "json":
-        click.echo(msgspec.json.encode(compared).decode())
+        show_json(compared)
     else:
         for each in compared:
             click.echo(_difference(each))
@@ -197,7 +196,7 @@ def _alerts(chosen: list[Entry], *, off_too: bool) -> list[Entry]:
 
 def _print(entries: object, output: str, table: Callable[[], Table]) -> None:
     if output == "json":
-        click.echo(msgspec.json.encode(entries).decode())
+        show_json(entries)
     else:
         console().print(table())
 
@@ -280,15 +279,12 @@ def _facts(each: Explained) -> Table:
 
 def _reads(reads: Sequence[Read]) -> str:
     """Return how each is made; of a name that many rules record, one for each metric, the first."""
-    told = []
-    for _, same in groupby(reads, key=attrgetter("name")):
-        first, *others = same
-        shown = [first] if len(others) > _MOST_OF_A_NAME else [first, *others]
-        told += [
-            "\n".join((f"{each.name} = {each.expr.strip()}", *(f"  {why}" for why in each.guards))) for each in shown
-        ]
-        if len(shown) <= len(others):
-            told[-1] += f"\n  and {len(others)} more rules that record {first.name}"
+    told: list[str] = []
+    for name, same in groupby(reads, key=attrgetter("name")):
+        made = ["\n".join((f"{name} = {read.expr.strip()}", *(f"  {why}" for why in read.guards))) for read in same]
+        if len(made) > _MOST_OF_A_NAME:
+            made = [f"{made[0]}\n  and {len(made) - 1} more rules that record {name}"]
+        told += made
     return "\n\n".join(told)
 
 
